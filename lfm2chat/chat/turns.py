@@ -1,0 +1,97 @@
+"""Messages and conversations as every layer above the engine sees them.
+
+A conversation is a tree of messages with a movable tip: the branch shown and sent to the model
+is the path from the root to the tip. Text is stored raw and lossless; whoever shows it passes
+it through :func:`lfm2chat.chat.text.safe`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lfm2chat.spec import FinishReason, SamplingParams, Timing
+
+
+class Role(StrEnum):
+    """Who speaks. The values are those of the chat template."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class MessageStatus(StrEnum):
+    """Whether the text is complete. ``WRITING`` outlives no process: the next start makes it
+    ``INTERRUPTED`` and keeps the part that was flushed.
+    """
+
+    WRITING = "writing"
+    DONE = "done"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMessage:
+    """One message as the prompt needs it.
+
+    ``token_ids`` are the ids that the model itself generated for ``text`` (end token not
+    included), or empty when the text has to be tokenized. They are used only where
+    ``tokenizer_hash`` is that of the tokenizer in use.
+    """
+
+    role: Role
+    text: str
+    token_ids: tuple[int, ...] = ()
+    tokenizer_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One stored message. ``created_at`` is unix time in seconds; order is by ``id``, never by
+    time. The fields after ``created_at`` are of assistant messages only.
+    """
+
+    id: int
+    conversation_id: int
+    parent_id: int | None
+    role: Role
+    text: str
+    status: MessageStatus
+    created_at: float
+    model: str = ""
+    token_ids: tuple[int, ...] = ()
+    tokenizer_hash: str = ""
+    finish_reason: FinishReason | None = None
+    sampling: SamplingParams | None = None
+    seed: int | None = None
+    timing: Timing | None = None
+    error: str = ""
+
+    def as_prompt(self) -> PromptMessage:
+        """This message as the prompt needs it."""
+        return PromptMessage(self.role, self.text, self.token_ids, self.tokenizer_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One conversation without its messages. Times are unix seconds.
+
+    ``tip_id`` is the last message of the branch that is shown, None while there is none.
+    ``sampling`` is None where the model's own recommendation holds. ``message_count`` counts
+    the whole tree.
+    """
+
+    id: int
+    title: str
+    created_at: float
+    updated_at: float
+    tip_id: int | None = None
+    system_prompt: str = ""
+    model: str = ""
+    sampling: SamplingParams | None = None
+    draft: str = ""
+    trashed_at: float | None = None
+    message_count: int = 0

@@ -1,0 +1,129 @@
+"""What the worker tells: past facts, frozen, plain data; nothing of torch crosses this border.
+
+Emitted from the worker thread or the store's writer thread, in order for one turn:
+``TurnAccepted``, ``PrefillProgress``..., ``TextDelta``..., then one of ``TurnFinished`` or
+``TurnFailed``. Text in events is raw: whoever shows it passes it through
+:func:`lfm2chat.chat.text.safe`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lfm2chat.chat.turns import Conversation, Message
+from lfm2chat.spec import SamplingParams, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoading:
+    """The worker began to load ``model`` (the name people use: ``guide``, ``LFM2-350M``)."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """``model`` is ready. ``context_tokens`` is the limit that the app keeps to."""
+
+    model: str
+    context_tokens: int
+    parameters: int
+    dtype: str
+    device: str
+    load_s: float
+    recommended: SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailed:
+    """``model`` could not be loaded; the model before it stays selected if there was one."""
+
+    model: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAccepted:
+    """The user's message is committed to the disk; ``assistant`` is still empty."""
+
+    turn: int
+    conversation: Conversation
+    user: Message
+    assistant: Message
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """``done`` of ``total`` prompt tokens are in the cache; ``cached`` were there before."""
+
+    turn: int
+    done: int
+    total: int
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """New answer text, joined to at most 30 events a second.
+
+    ``context_used`` counts all tokens that the model sees now; ``decode_s`` is measured from
+    the first answer token, so the rate is ``(generated_tokens - 1) / decode_s``.
+    """
+
+    turn: int
+    text: str
+    generated_tokens: int
+    decode_s: float
+    context_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    """The answer is complete and committed: ``message`` is the stored state, ``timing`` and
+    ``finish_reason`` in it are set. ``left_out`` earlier messages did not fit the context.
+    """
+
+    turn: int
+    message: Message
+    timing: Timing
+    context_used: int
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    """The turn ended with an error. What was written so far is kept with the message."""
+
+    turn: int
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationChanged:
+    """Title, draft, sampling or trash state of a conversation changed on disk."""
+
+    conversation: Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFailed:
+    """Something could not be written. The text stays in memory and is tried again."""
+
+    message: str
+    hint: str
+
+
+Event = (
+    ModelLoading
+    | ModelLoaded
+    | ModelFailed
+    | TurnAccepted
+    | PrefillProgress
+    | TextDelta
+    | TurnFinished
+    | TurnFailed
+    | ConversationChanged
+    | SaveFailed
+)

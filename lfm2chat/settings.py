@@ -1,0 +1,176 @@
+"""The settings: typed, read from ``config.toml``, written back without losing comments.
+
+Every setting is one :class:`Setting` row of :data:`SCHEMA`; the settings screen, the guide and
+the checks of a file all read that table. A file that is missing means all defaults; a file with
+a mistake is an error that names the file, the key and the value, and is never overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+import tomlkit.exceptions
+
+from lfm2chat.errors import SettingsError
+from lfm2chat.spec import SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the schema. ``name`` is the key in config.toml (``sampling.`` is a table)."""
+
+    name: str
+    kind: type
+    help: str
+    choices: tuple[str, ...] = ()
+    low: int | None = None
+    high: int | None = None
+
+
+SCHEMA: tuple[Setting, ...] = (
+    Setting("model", str, "The model to start with; empty means the last one used."),
+    Setting("system_prompt", str, "What every new conversation tells the model first."),
+    Setting("theme", str, "The colours: a file name in themes/, without .toml."),
+    Setting("device", str, "Where the model runs.", choices=("auto", "cpu", "cuda", "mps")),
+    Setting(
+        "dtype",
+        str,
+        "The number format of the weights.",
+        choices=("auto", "bfloat16", "float16", "float32"),
+    ),
+    Setting("threads", int, "Processor threads for the model; 0 chooses.", low=0, high=256),
+    Setting(
+        "context_tokens",
+        int,
+        "Longest conversation that the model sees; 0 means the model's own limit.",
+        low=0,
+        high=128_000,
+    ),
+    Setting("sidebar", bool, "Whether the conversation list is shown at the start."),
+    Setting("sampling_panel", bool, "Whether the sampling controls are shown at the start."),
+    Setting("animations", bool, "Whether anything on the screen may move by itself."),
+    Setting("sampling", dict, "Sampling parameters that replace the model's recommended ones."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values of one config.toml; see :data:`SCHEMA` for what each means.
+
+    ``sampling`` holds only what the user set: it is laid over the recommendation of the model
+    in use by :meth:`sampling_over`.
+    """
+
+    model: str = ""
+    system_prompt: str = ""
+    theme: str = "dusk"
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    context_tokens: int = 0
+    sidebar: bool = True
+    sampling_panel: bool = False
+    animations: bool = True
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    def sampling_over(self, recommended: SamplingParams) -> SamplingParams:
+        """``recommended`` with the user's own values laid over it."""
+        return SamplingParams.from_dict({**recommended.as_dict(), **self.sampling})
+
+    def changed(self, **values: Any) -> Settings:
+        """A copy with ``values`` replaced.
+
+        Raises:
+            SettingsError: A value that the schema does not allow.
+        """
+        for name, value in values.items():
+            _check(name, value, where="the settings")
+        return replace(self, **values)
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings in ``path``; all defaults where there is no such file.
+
+    Raises:
+        SettingsError: The file cannot be read, is no TOML, or holds an unknown name or a value
+            that the schema does not allow.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"cannot read {path}: {error}", hint="mend the file, or move it away to start anew"
+        ) from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"{path} is not valid TOML: {error}",
+            hint="mend that line, or move the file away to start anew",
+        ) from error
+    for name, value in values.items():
+        _check(name, value, where=str(path))
+    return Settings(**values)
+
+
+def write_setting(path: Path, name: str, value: Any) -> None:
+    """Set ``name`` in ``path``, keeping comments and order; the file is replaced atomically.
+
+    Raises:
+        SettingsError: The value is not allowed, or the file cannot be read or written.
+    """
+    _check(name, value, where="the settings")
+    try:
+        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else None
+        document = tomlkit.document() if document is None else document
+        document[name] = value
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(tomlkit.dumps(document))
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
+        raise SettingsError(
+            f"cannot write {name} to {path}: {error}",
+            hint="check that the folder is writable and the file is valid TOML",
+        ) from error
+
+
+def _check(name: str, value: Any, *, where: str) -> None:
+    row = next((row for row in SCHEMA if row.name == name), None)
+    if row is None:
+        raise SettingsError(
+            f"unknown setting {name!r} in {where}",
+            hint="known are: " + ", ".join(row.name for row in SCHEMA),
+        )
+    wrong_type = not isinstance(value, Mapping if row.kind is dict else row.kind)
+    if wrong_type or (row.kind is int and isinstance(value, bool)):
+        raise SettingsError(
+            f"{name} in {where} is {value!r}, expected {row.kind.__name__}", hint=row.help
+        )
+    if row.choices and value not in row.choices:
+        raise SettingsError(
+            f"{name} in {where} is {value!r}", hint="choose one of " + ", ".join(row.choices)
+        )
+    if row.low is not None and row.high is not None and not row.low <= value <= row.high:
+        raise SettingsError(
+            f"{name} in {where} is {value!r}", hint=f"choose from {row.low} to {row.high}"
+        )
+    if row.kind is dict:
+        SamplingParams.from_dict(dict(value))
+
+
+def defaults() -> dict[str, Any]:
+    """Every setting's name and its default value."""
+    return {row.name: getattr(Settings(), row.name) for row in fields(Settings)}

@@ -1,0 +1,71 @@
+"""The one registry of commands and keys: footer, help, palette and the guide read it.
+
+Plain data, no Textual, so that tests and the guide's knowledge base can hold it against the
+application. Never bound globally: the keys of readline (ctrl+a, e, k, u, w, d, y), which belong
+to the prompt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing the user can do. ``id`` is stable: it names the action and the binding.
+
+    ``keys`` are Textual key names, the first one is shown. ``footer`` says whether the footer
+    shows it; ``scope`` is where the keys work: ``app``, ``prompt`` or ``list``.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    label: str
+    help: str
+    footer: bool = False
+    scope: str = "app"
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("send", ("enter",), "Send", "Send the message.", scope="prompt"),
+    Command(
+        "newline",
+        ("ctrl+j", "shift+enter"),
+        "New line",
+        "Start a new line in the message; a backslash at the end of the line does it too.",
+        scope="prompt",
+    ),
+    Command("stop", ("escape",), "Stop", "Stop the answer; what is written stays.", footer=True),
+    Command(
+        "copy_or_quit",
+        ("ctrl+c",),
+        "Copy / stop",
+        "Copy the selection; without one stop the answer; else press again to quit.",
+    ),
+    Command("new", ("ctrl+n",), "New", "Start a new conversation.", footer=True),
+    Command("help", ("f1",), "Help", "Show every key and command.", footer=True),
+    Command("rename", ("f2",), "Rename", "Rename the conversation.", footer=True),
+    Command("models", ("f3",), "Model", "Switch to another model.", footer=True),
+    Command("sampling", ("f4",), "Sampling", "Show or hide the sampling controls.", footer=True),
+    Command("sidebar", ("f5",), "List", "Show or hide the conversation list.", footer=True),
+    Command("delete", ("f8",), "Delete", "Move the conversation to the trash.", footer=True),
+    Command("restore", ("f9",), "Undelete", "Bring the last deleted conversation back."),
+    Command("previous", ("ctrl+up",), "Previous", "Open the conversation above in the list."),
+    Command("next", ("ctrl+down",), "Next", "Open the conversation below in the list."),
+    Command("scroll_up", ("pageup",), "Scroll up", "Scroll the conversation up."),
+    Command("scroll_down", ("pagedown",), "Scroll down", "Scroll down; at the end it follows."),
+    Command("palette", ("ctrl+p",), "Commands", "Search every command.", footer=True),
+    Command("quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True),
+)
+
+
+def command(id: str) -> Command:
+    """The command with this id.
+
+    Raises:
+        KeyError: There is none.
+    """
+    for entry in COMMANDS:
+        if entry.id == id:
+            return entry
+    raise KeyError(id)
