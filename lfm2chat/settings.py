@@ -53,6 +53,12 @@ SCHEMA: tuple[Setting, ...] = (
         low=0,
         high=128_000,
     ),
+    Setting(
+        "context_policy",
+        str,
+        "When a conversation is full: stop and say so, or roll (leave the oldest half out).",
+        choices=("stop", "roll"),
+    ),
     Setting("sidebar", bool, "Whether the conversation list is shown at the start."),
     Setting("sampling_panel", bool, "Whether the sampling controls are shown at the start."),
     Setting("animations", bool, "Whether anything on the screen may move by itself."),
@@ -75,6 +81,7 @@ class Settings:
     dtype: str = "auto"
     threads: int = 0
     context_tokens: int = 0
+    context_policy: str = "stop"
     sidebar: bool = True
     sampling_panel: bool = False
     animations: bool = True

@@ -1,0 +1,62 @@
+"""The models that can be chosen now: the built-in guide, and what lies on disk.
+
+A model's name is the same everywhere: ``guide``, a catalogue name (``LFM2-350M``), a repository
+(``LiquidAI/LFM2-350M``) or a folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from lfm2chat.hub.library import find_model, list_models
+
+GUIDE = "guide"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model on disk. ``problem`` says why it cannot be used; empty when it can."""
+
+    name: str
+    folder: Path
+    size_bytes: int
+    builtin: bool = False
+    problem: str = ""
+
+
+def guide_folder() -> Path:
+    """The folder of the model that ships inside the package."""
+    return Path(str(resources.files("lfm2chat.guide")))
+
+
+def guide_entry() -> ModelEntry:
+    """The built-in guide."""
+    folder = guide_folder()
+    weights = folder / "model.safetensors"
+    size = weights.stat().st_size if weights.exists() else 0
+    return ModelEntry(GUIDE, folder, size, builtin=True)
+
+
+def available_models(models_folder: Path) -> list[ModelEntry]:
+    """The guide first, then what ``models_folder`` holds, by name. Reads folders: not for the
+    event loop.
+    """
+    found = [
+        ModelEntry(model.name, model.folder, model.size_bytes, problem=model.problem)
+        for model in list_models(models_folder)
+    ]
+    return [guide_entry(), *found]
+
+
+def resolve_model(name: str, models_folder: Path) -> ModelEntry:
+    """The model called ``name``; an empty name means the guide.
+
+    Raises:
+        ModelNotFoundError: No such model; the message lists every place looked at.
+    """
+    if name in ("", GUIDE):
+        return guide_entry()
+    model = find_model(name, models_folder)
+    return ModelEntry(model.name, model.folder, model.size_bytes, problem=model.problem)
