@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from lfm2chat.chat.turns import Conversation, Message, PromptMessage
 from lfm2chat.spec import SamplingParams
 
-CommittedTurn = tuple[Conversation, Message, Message]
-"""A conversation with its new user message and the empty assistant message, all on disk."""
-
 
 @dataclass(frozen=True, slots=True)
 class LoadModel:
-    """Load the model of that name and drop the one in use once it is ready."""
+    """Load the model of that name; the one in use is dropped once the turns before are done."""
 
     model: str
 
 
 @dataclass(frozen=True, slots=True)
-class RunTurn:
-    """Answer the last of ``messages``.
+class StoredTurn:
+    """A turn whose user message is on disk: the branch up to ``user`` is what gets answered,
+    and ``assistant`` is the empty message that takes the answer.
+    """
 
-    ``committed`` resolves when the store has the user's message; generation starts after it.
-    None means a temporary conversation: nothing is written. ``cancel`` is looked at after every
-    token and every prefill chunk. ``sampling`` of None means the model's recommendation with
-    the user's settings laid over it.
+    conversation: Conversation
+    user: Message
+    assistant: Message
+
+
+@dataclass(frozen=True, slots=True)
+class RunTurn:
+    """Answer ``stored``, or the last of ``messages`` where nothing may be written.
+
+    ``cancel`` is looked at after every token and every prefill chunk. ``sampling`` of None
+    means the model's recommendation with the user's settings laid over it.
     """
 
     turn: int
-    messages: tuple[PromptMessage, ...]
-    sampling: SamplingParams | None
-    committed: Future[CommittedTurn] | None = None
+    stored: StoredTurn | None = None
+    messages: tuple[PromptMessage, ...] = ()
+    sampling: SamplingParams | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End the thread: live turns are cancelled, saved and reported first."""
+    """End the thread. Live turns are cancelled, saved and reported first."""
 
 
 Command = LoadModel | RunTurn | Close

@@ -36,11 +36,15 @@ class ModelLoaded:
 
 @dataclass(frozen=True, slots=True)
 class ModelFailed:
-    """``model`` could not be loaded; the model before it stays selected if there was one."""
+    """``model`` could not be loaded; the model before it stays selected if there was one.
+
+    ``exit_code`` is that of the error, for a command that ends because of it.
+    """
 
     model: str
     message: str
     hint: str
+    exit_code: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,15 @@ class TurnFinished:
 
 @dataclass(frozen=True, slots=True)
 class TurnFailed:
-    """The turn ended with an error. What was written so far is kept with the message."""
+    """The turn ended with an error. What was written so far is kept with the message.
+
+    ``exit_code`` is that of the error, for a command that ends because of it.
+    """
 
     turn: int
     message: str
     hint: str
+    exit_code: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,58 @@
+"""The tree of commands. `lfm2chat` alone opens the app; everything else prints and ends."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import lfm2chat
+from lfm2chat.cli.ask import ask
+from lfm2chat.cli.conversations import conversations_app
+from lfm2chat.cli.doctor import doctor
+from lfm2chat.cli.models import models_app
+from lfm2chat.cli.open import open_app
+from lfm2chat.cli.process import exit_codes
+
+app = typer.Typer(
+    name="lfm2chat",
+    help="A private, offline chat in the terminal. Without a command it opens the app.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("ask")(ask)
+app.command("doctor")(doctor)
+app.add_typer(models_app, name="models")
+app.add_typer(conversations_app, name="conversations")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"lfm2chat {lfm2chat.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Start with this model: a name or a folder.")
+    ] = "",
+    version: Annotated[  # noqa: ARG001 (its callback does the work)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """A private, offline chat in the terminal. Without a command it opens the app."""
+    if context.invoked_subcommand is None:
+        open_app(model)
+
+
+def run() -> None:
+    """Run the command line of this process; ends with its exit code."""
+    with exit_codes():
+        app(prog_name="lfm2chat")

@@ -1,0 +1,16 @@
+"""`lfm2chat doctor`: what this installation is and can use. No conversation text in it."""
+
+from __future__ import annotations
+
+from lfm2chat.chat.text import safe
+from lfm2chat.cli.process import prepare_folders
+
+
+def doctor() -> None:
+    """Print versions, device, threads, folders and models. Nothing is sent anywhere."""
+    from lfm2chat.checks.doctor import examine  # torch
+
+    for section in examine(prepare_folders()):
+        print(section.title)
+        for name, value in section.rows:
+            print(safe(f"  {name:<14} {value}"))

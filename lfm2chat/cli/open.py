@@ -1,0 +1,30 @@
+"""`lfm2chat`: open the app, or say why it cannot open here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lfm2chat.cli.process import prepare_folders
+from lfm2chat.errors import UsageError
+
+
+def open_app(model: str) -> None:
+    """Open the app with ``model`` (empty: the last one used) and stay until it is closed.
+
+    Raises:
+        UsageError: There is no terminal to draw on.
+        StoreError: The folders or the store cannot be used.
+        SettingsError: config.toml has a mistake.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") in ("", "dumb"):
+        raise UsageError(
+            "this is no terminal that the app could draw on",
+            hint='use `lfm2chat ask "..."` in pipes and scripts',
+        )
+    paths = prepare_folders()
+    from lfm2chat.tui.app import run_app  # textual: a fifth of a second that `ask` does not need
+
+    code = run_app(paths, model=model)
+    if code:
+        raise SystemExit(code)

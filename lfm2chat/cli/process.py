@@ -1,0 +1,105 @@
+"""What holds for the whole process: private files, silent libraries, a log, exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lfm2chat.chat.text import safe
+from lfm2chat.errors import DiskFullError, Lfm2ChatError, StoreError
+from lfm2chat.paths import PRIVATE_FILE, Paths
+
+INTERRUPTED = 130
+QUIET = {
+    # Read by the libraries when they are imported: no telemetry, no network, no threads' noise.
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+log = logging.getLogger("lfm2chat")
+
+
+def prepare_process() -> None:
+    """Before any other import: what is written is the user's alone, and no core is dumped."""
+    os.umask(0o077)
+    os.environ.update(QUIET)
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def open_log(path: Path) -> None:
+    """Log to ``path``, a private file, from here on. Never conversation text.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    try:
+        path.touch(mode=PRIVATE_FILE, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}",
+            hint="set LFM2CHAT_HOME to a folder that you can write to",
+        ) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+def prepare_folders() -> Paths:
+    """The user's folders, made if they were missing, with the log open.
+
+    Raises:
+        StoreError: They cannot be made or written.
+    """
+    paths = Paths.from_environment()
+    paths.create()
+    open_log(paths.log_file)
+    return paths
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn what comes out of a command into one sentence on stderr and an exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except Lfm2ChatError as error:
+        narrate(f"lfm2chat: {error}")
+        if error.hint:
+            narrate(f"  {error.hint}")
+        raise SystemExit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        raise SystemExit(INTERRUPTED) from error
+    except BrokenPipeError as error:
+        # The reader has gone (`| head`): nobody is left to talk to, and nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from error
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            narrate("lfm2chat: the disk is full")
+            raise SystemExit(DiskFullError.exit_code) from error
+        raise
+    except MemoryError as error:
+        narrate("lfm2chat: the memory is full")
+        raise SystemExit(7) from error
+    except Exception as error:
+        log.exception("the command failed")
+        narrate(f"lfm2chat: a fault of lfm2chat: {type(error).__name__}: {error}")
+        narrate("  the log has the details; `lfm2chat doctor` shows where it lies")
+        raise SystemExit(Lfm2ChatError.exit_code) from error
+
+
+def narrate(text: str) -> None:
+    """Say ``text`` on stderr, where it spoils no data."""
+    print(safe(text), file=sys.stderr, flush=True)

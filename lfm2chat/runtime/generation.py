@@ -1,0 +1,260 @@
+"""One answer, from messages to text, as a generator of small steps.
+
+It knows the model, the text layer and the warm contexts; it knows neither store, nor events, nor
+threads. The worker turns its steps into events, the library turns them into text.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from lfm2chat.chat.detokenize import StreamingDetokenizer
+from lfm2chat.chat.stops import StopMatcher
+from lfm2chat.chat.template import Prompt
+from lfm2chat.chat.turns import PromptMessage
+from lfm2chat.chat.window import Window, fit
+from lfm2chat.engine import HybridCache, decode, prefill
+from lfm2chat.errors import ContextFullError
+from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.warm import WarmContext, WarmContexts
+from lfm2chat.spec import FinishReason, SamplingParams, Timing
+
+SEED_BITS = 32
+MIN_ANSWER_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """``done`` of ``total`` prompt tokens are in the cache, ``cached`` were there before."""
+
+    done: int
+    total: int
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """One more token was drawn; ``text`` is what it makes visible, often empty."""
+
+    text: str
+    generated_tokens: int
+    decode_s: float
+    context_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The whole answer. ``token_ids`` are empty where they say more than ``text`` does."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    sampling: SamplingParams
+    seed: int
+    timing: Timing
+    context_used: int
+    left_out: int
+
+
+Step = Reading | Writing | Answer
+
+
+def answer(
+    loaded: LoadedModel,
+    contexts: WarmContexts,
+    messages: Sequence[PromptMessage],
+    *,
+    sampling: SamplingParams,
+    roll: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Step]:
+    """Answer the last of ``messages``; the last step is an :class:`Answer`.
+
+    A cancelled answer ends with what was written. ``contexts`` gets the cache back however the
+    generator ends, also when it is closed early.
+
+    Raises:
+        ContextFullError: No room for an answer, and ``roll`` is off or does not help.
+        GenerationError: The model gave NaN.
+        TemplateError, TokenizerError: The messages cannot be rendered.
+    """
+    seed = sampling.seed if sampling.seed is not None else secrets.randbits(SEED_BITS)
+    sampling = replace(sampling, seed=seed)
+    window = fit_window(loaded, messages, sampling, roll=roll)
+    context = contexts.take(window.prompt.ids) or WarmContext(_new_cache(loaded))
+    run = _Run(loaded, context, window, sampling, cancelled)
+    try:
+        yield from run.steps()
+    finally:
+        run.settle()
+        contexts.give(context)
+
+
+def fit_window(
+    loaded: LoadedModel,
+    messages: Sequence[PromptMessage],
+    sampling: SamplingParams,
+    *,
+    roll: bool,
+) -> Window:
+    """The messages that fit beside the answer; half of the context where it has to roll.
+
+    Raises:
+        ContextFullError: They do not fit and ``roll`` is off, or the last one alone does not.
+    """
+    limit = loaded.context_tokens
+    reserve = max(MIN_ANSWER_TOKENS, min(sampling.max_new_tokens, limit // 4))
+    window = fit(messages, template=loaded.template, max_prompt_tokens=limit - reserve)
+    if not window.left_out:
+        return window
+    if not roll:
+        raise ContextFullError(
+            f"this conversation fills the {limit} tokens that {loaded.name} can see",
+            hint='start a new conversation, or set context_policy = "roll" in config.toml',
+        )
+    # Half at once: dropping one turn at a time would read everything anew at every turn.
+    return fit(messages, template=loaded.template, max_prompt_tokens=limit // 2)
+
+
+def _new_cache(loaded: LoadedModel) -> HybridCache:
+    model = loaded.model
+    return HybridCache(model.config, dtype=model.dtype, device=model.device)
+
+
+class _Run:
+    """The state of one answer while it is made."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        context: WarmContext,
+        window: Window,
+        sampling: SamplingParams,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._loaded = loaded
+        self._context = context
+        self._window = window
+        self._prompt: Prompt = window.prompt
+        self._sampling = sampling
+        self._cancelled = cancelled
+        self._cached = len(context.ids)
+        self._ids: list[int] = []
+        self._fed = self._cached
+        self._started = time.monotonic()
+        self._first_token_at: float | None = None
+        self._last_token_at = 0.0
+        self._prefill_s = 0.0
+
+    def steps(self) -> Iterator[Step]:
+        # 1. Read what the cache does not hold, with a mark at every message's end.
+        logits = None
+        total = len(self._prompt.ids)
+        yield Reading(self._cached, total, self._cached)
+        ends = [end for end in self._prompt.boundaries if self._cached < end < total]
+        for end in [*ends, total]:
+            part = self._prompt.ids[self._fed : end]
+            reading = prefill(
+                self._loaded.model, part, self._context.cache, cancelled=self._cancelled
+            )
+            start = self._fed
+            try:
+                while True:
+                    done = next(reading)
+                    self._note_fed(start + done)
+                    yield Reading(self._fed, total, self._cached)
+            except StopIteration as stop:
+                logits = stop.value
+            if logits is None:
+                yield self._finished("", (), FinishReason.CANCELLED)
+                return
+            if end < total:
+                self._context.mark()
+        self._prefill_s = time.monotonic() - self._started
+        # 2. Draw tokens until something ends it.
+        yield from self._write(logits)
+
+    def _write(self, logits: object) -> Iterator[Step]:
+        detokenizer = StreamingDetokenizer(self._loaded.tokenizer)
+        stops = StopMatcher(self._sampling.stop)
+        shown: list[str] = []
+        finish = FinishReason.CANCELLED
+        stopped_by_text = False
+        for token in decode(
+            self._loaded.model,
+            logits,
+            self._context.cache,
+            self._sampling,
+            context_ids=self._prompt.ids,
+            eos_token_ids=self._loaded.eos_token_ids,
+            control_ids=self._loaded.tokenizer.control_ids,
+            vocab_limit=self._loaded.tokenizer.vocab_size,
+            max_length=self._loaded.context_tokens,
+        ):
+            self._last_token_at = time.monotonic()
+            self._first_token_at = self._first_token_at or self._last_token_at
+            if token.finish in (FinishReason.STOP, FinishReason.CONTROL):
+                finish = token.finish
+                break
+            self._ids.append(token.id)
+            text, stopped_by_text = stops.push(detokenizer.push(token.id))
+            shown.append(text)
+            yield self._writing(text)
+            if stopped_by_text or token.finish is not None:
+                finish = FinishReason.STOP if stopped_by_text else token.finish or finish
+                break
+            if self._cancelled():
+                break
+        if not stopped_by_text:
+            rest, stopped_by_text = stops.push(detokenizer.finish())
+            rest += "" if stopped_by_text else stops.flush()
+            shown.append(rest)
+            yield self._writing(rest)
+        # A stop text was cut off: the ids say more than the text, so the text is the truth.
+        ids = () if stopped_by_text else tuple(self._ids)
+        yield self._finished("".join(shown), ids, finish)
+
+    def settle(self) -> None:
+        """Make the context's ids what its cache really holds, and mark its end."""
+        everything = [*self._prompt.ids, *self._ids]
+        self._note_fed(self._context.cache.length, everything)
+        self._context.mark()
+
+    def _note_fed(self, length: int, ids: Sequence[int] | None = None) -> None:
+        self._context.feed((ids or self._prompt.ids)[len(self._context.ids) : length])
+        self._fed = length
+
+    def _writing(self, text: str) -> Writing:
+        return Writing(text, len(self._ids), self._decode_s, self._context_used)
+
+    @property
+    def _decode_s(self) -> float:
+        return self._last_token_at - self._first_token_at if self._first_token_at else 0.0
+
+    @property
+    def _context_used(self) -> int:
+        return len(self._prompt.ids) + len(self._ids)
+
+    def _finished(self, text: str, ids: tuple[int, ...], finish: FinishReason) -> Answer:
+        first = self._first_token_at
+        timing = Timing(
+            prompt_tokens=len(self._prompt.ids),
+            cached_tokens=self._cached,
+            generated_tokens=len(self._ids),
+            prefill_s=self._prefill_s,
+            decode_s=self._decode_s,
+            time_to_first_token_s=first - self._started if first else 0.0,
+        )
+        return Answer(
+            text=text,
+            token_ids=ids,
+            finish_reason=finish,
+            sampling=self._sampling,
+            seed=self._sampling.seed or 0,
+            timing=timing,
+            context_used=self._context_used,
+            left_out=self._window.left_out,
+        )

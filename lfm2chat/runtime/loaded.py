@@ -1,0 +1,109 @@
+"""A model in memory with everything that turns text into its tokens and back.
+
+In: a :class:`ModelEntry` and the settings. Out: one :class:`LoadedModel`, used by the thread that
+loaded it and by no other. It imports torch, so only the worker and the library import it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from lfm2chat.chat.template import ChatTemplate
+from lfm2chat.chat.tokenizer import Tokenizer
+from lfm2chat.engine import Lfm2ForCausalLM, choose_device, set_threads
+from lfm2chat.errors import ModelError, TokenizerError
+from lfm2chat.hub.catalog import find_card
+from lfm2chat.modelfiles import read_config, read_generation_config
+from lfm2chat.runtime.events import ModelLoaded
+from lfm2chat.runtime.models import ModelEntry
+from lfm2chat.settings import Settings
+from lfm2chat.spec import SamplingParams
+
+PRODUCT_CONTEXT_TOKENS = 32_768
+SMALL_MODEL_PARAMETERS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """One model, ready. ``context_tokens`` is the product's limit, never above the model's."""
+
+    name: str
+    model: Lfm2ForCausalLM
+    tokenizer: Tokenizer
+    template: ChatTemplate
+    eos_token_ids: frozenset[int]
+    context_tokens: int
+    recommended: SamplingParams
+    parameters: int
+    dtype: str
+    device: str
+    load_s: float
+
+    def event(self) -> ModelLoaded:
+        """What the front ends are told of it."""
+        return ModelLoaded(
+            model=self.name,
+            context_tokens=self.context_tokens,
+            parameters=self.parameters,
+            dtype=self.dtype,
+            device=self.device,
+            load_s=self.load_s,
+            recommended=self.recommended,
+        )
+
+
+def load_model(entry: ModelEntry, settings: Settings) -> LoadedModel:
+    """``entry`` in memory.
+
+    Raises:
+        ModelError: The folder is broken or holds no LFM2; the message says what and where.
+        NotEnoughMemoryError: It would not fit; nothing was allocated.
+    """
+    started = time.monotonic()
+    if entry.problem:
+        raise ModelError(
+            f"{entry.name} cannot be used: {entry.problem}",
+            hint=f"look at {entry.folder}, or fetch it again with `lfm2chat models pull`",
+        )
+    config = read_config(entry.folder)
+    generation = read_generation_config(entry.folder)
+    tokenizer = Tokenizer.from_folder(entry.folder)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise TokenizerError(
+            f"the tokenizer of {entry.name} has {tokenizer.vocab_size} tokens, "
+            f"its embedding {config.vocab_size}",
+            hint="the folder mixes the files of two models: fetch it again",
+        )
+    set_threads(settings.threads)
+    device = choose_device(settings.device)
+    dtype = settings.dtype
+    if dtype == "auto" and device.type == "cpu" and config.num_parameters < SMALL_MODEL_PARAMETERS:
+        # A model that fits the processor's cache is bound by arithmetic, where float32 is faster.
+        dtype = "float32"
+    model = Lfm2ForCausalLM.from_pretrained(entry.folder, dtype=dtype, device=device)
+    limit = min(config.max_position_embeddings, PRODUCT_CONTEXT_TOKENS)
+    return LoadedModel(
+        name=entry.name,
+        model=model,
+        tokenizer=tokenizer,
+        template=ChatTemplate.from_folder(entry.folder, tokenizer),
+        eos_token_ids=frozenset(generation.eos_token_ids or (config.eos_token_id,)),
+        context_tokens=min(settings.context_tokens or limit, config.max_position_embeddings),
+        recommended=_recommended(entry, generation.sampling),
+        parameters=config.num_parameters,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(device),
+        load_s=time.monotonic() - started,
+    )
+
+
+def _recommended(entry: ModelEntry, own: SamplingParams | None) -> SamplingParams:
+    """The card's advice for a known model, else what the folder itself says, else LFM2's."""
+    if entry.builtin:
+        # The guide has one right answer for each question; chance can only spoil it.
+        return SamplingParams(temperature=0.0, min_p=0.0, repetition_penalty=1.0)
+    card = find_card(entry.name)
+    if card is not None:
+        return card.sampling
+    return own or SamplingParams()

@@ -1,0 +1,290 @@
+"""What both front ends call: it knows the store and the worker, and nothing of screens.
+
+Every method returns at once unless its docstring says that it reads the disk. What happens is told
+by events, given to ``emit`` from the worker's or the store's thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+
+from lfm2chat.chat.text import one_line
+from lfm2chat.chat.turns import Conversation, Message, PromptMessage
+from lfm2chat.errors import Lfm2ChatError, StoreError, UsageError
+from lfm2chat.paths import Paths
+from lfm2chat.runtime.commands import Close, LoadModel, RunTurn, StoredTurn
+from lfm2chat.runtime.events import (
+    ConversationChanged,
+    Event,
+    ModelFailed,
+    ModelLoaded,
+    TurnAccepted,
+    TurnFailed,
+    TurnFinished,
+)
+from lfm2chat.runtime.models import GUIDE, ModelEntry, available_models
+from lfm2chat.runtime.worker import ModelWorker
+from lfm2chat.settings import Settings
+from lfm2chat.spec import SamplingParams
+from lfm2chat.store import Store
+
+TITLE_LENGTH = 60
+
+
+class ChatService:
+    """Conversations and models for a front end. Made, started and closed on one thread; any
+    thread may call the rest.
+
+    ``store`` of None serves temporary turns only: nothing is ever written.
+    """
+
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        settings: Settings,
+        store: Store | None,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._store = store
+        self._emit_outside = emit
+        self._turns = itertools.count(1)
+        self._live: dict[int, RunTurn] = {}
+        self._answering: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._model_name = self._first_model()
+        self._loaded: ModelLoaded | None = None
+        self._worker = ModelWorker(
+            models_folder=paths.models, settings=settings, store=store, emit=self._emit
+        )
+
+    # --- life -------------------------------------------------------------------------------
+
+    def start(self, model: str = "") -> None:
+        """Start the worker and let it load ``model``, or the one that was used last."""
+        self._worker.start()
+        self.select_model(model or self._model_name)
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Stop every answer, save it, end the threads. False if the worker did not end in time.
+
+        Blocks for at most ``timeout_s`` and the store's last writes.
+        """
+        with self._lock:
+            for command in self._live.values():
+                command.cancel.set()
+        self._worker.put(Close())
+        ended = self._worker.join(timeout_s)
+        if self._store is not None:
+            self._store.close()
+        return ended
+
+    # --- turns ------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        text: str,
+        *,
+        conversation_id: int | None = None,
+        sampling: SamplingParams | None = None,
+        title: str = "",
+        system_prompt: str | None = None,
+    ) -> int:
+        """Say ``text`` in a conversation, a new one for None; gives the number of the turn.
+
+        The message is committed first (:class:`TurnAccepted`), then answered. Where it cannot
+        be committed :class:`TurnFailed` comes without :class:`TurnAccepted`. For a new
+        conversation ``system_prompt`` of None means the one in the settings.
+
+        Raises:
+            UsageError: The text is empty, or that conversation is still being answered.
+            StoreError: This service has no store.
+        """
+        if not text.strip():
+            raise UsageError("the message is empty", hint="write something first")
+        store = self._need_store()
+        command = self._new_turn(conversation_id, sampling)
+        if conversation_id is None:
+            prompt = self._settings.system_prompt if system_prompt is None else system_prompt
+            future = store.begin_conversation(
+                text,
+                title=title or one_line(text, TITLE_LENGTH),
+                model=self._model_name,
+                system_prompt=prompt,
+                sampling=sampling,
+            )
+        else:
+            future = store.begin_turn(conversation_id, text, model=self._model_name)
+        future.add_done_callback(lambda done: self._committed(command, done))
+        return command.turn
+
+    def submit_temporary(
+        self, messages: Sequence[PromptMessage], *, sampling: SamplingParams | None = None
+    ) -> int:
+        """Answer the last of ``messages`` and write nothing; gives the number of the turn."""
+        command = replace(self._new_turn(None, sampling), messages=tuple(messages))
+        with self._lock:
+            self._live[command.turn] = command
+        self._worker.put(command)
+        return command.turn
+
+    def cancel(self, turn: int) -> None:
+        """End a turn with its next token; what is written stays. Nothing if it is over."""
+        with self._lock:
+            command = self._live.get(turn)
+        if command is not None:
+            command.cancel.set()
+
+    def turn_of(self, conversation_id: int) -> int | None:
+        """The turn that is answering a conversation now, or None."""
+        with self._lock:
+            return self._answering.get(conversation_id)
+
+    # --- models -----------------------------------------------------------------------------
+
+    @property
+    def model_name(self) -> str:
+        """The selected model, loaded or about to be."""
+        return self._model_name
+
+    @property
+    def loaded(self) -> ModelLoaded | None:
+        """The model in memory as its event told it, or None."""
+        return self._loaded
+
+    def select_model(self, name: str) -> None:
+        """Let the worker load ``name`` after the turns that were submitted before."""
+        self._model_name = name or GUIDE
+        self._worker.put(LoadModel(self._model_name))
+
+    def models(self) -> list[ModelEntry]:
+        """The guide, then every model on disk. Reads folders: not for the event loop."""
+        return available_models(self._paths.models)
+
+    def sampling_in_effect(self, conversation: Conversation | None) -> SamplingParams:
+        """What the next turn will be sampled with: the conversation's own parameters, else the
+        model's recommendation with the settings laid over it.
+        """
+        if conversation is not None and conversation.sampling is not None:
+            return conversation.sampling
+        return self._settings.sampling_over(self.recommended_sampling())
+
+    def recommended_sampling(self) -> SamplingParams:
+        """What the model in memory is best sampled with (LFM2's advice until one is loaded)."""
+        return self._loaded.recommended if self._loaded is not None else SamplingParams()
+
+    # --- conversations (the reads touch the disk: not for the event loop) ---------------------
+
+    def conversations(self, *, trashed: bool = False) -> list[Conversation]:
+        """All conversations, the one that changed last first."""
+        return self._need_store().conversations(trashed=trashed)
+
+    def conversation(self, conversation_id: int) -> Conversation:
+        """One conversation.
+
+        Raises:
+            ConversationNotFoundError: There is none with that number.
+        """
+        return self._need_store().conversation(conversation_id)
+
+    def messages(self, conversation_id: int) -> list[Message]:
+        """The branch that is shown, from its first message to the tip."""
+        return self._need_store().branch(conversation_id)
+
+    def rename(self, conversation_id: int, title: str) -> Future[Conversation]:
+        """Give a conversation another title."""
+        title = one_line(title, TITLE_LENGTH)
+        return self._told(self._need_store().update_conversation(conversation_id, title=title))
+
+    def set_sampling(self, conversation_id: int, sampling: SamplingParams) -> Future[Conversation]:
+        """Keep ``sampling`` with a conversation; it holds from the next turn on."""
+        store = self._need_store()
+        return self._told(store.update_conversation(conversation_id, sampling=sampling))
+
+    def save_draft(self, conversation_id: int, text: str) -> Future[Conversation]:
+        """Keep what stands in the prompt of a conversation."""
+        return self._need_store().update_conversation(conversation_id, draft=text)
+
+    def delete(self, conversation_id: int) -> Future[Conversation]:
+        """Move a conversation to the trash; a turn in it is stopped first."""
+        turn = self.turn_of(conversation_id)
+        if turn is not None:
+            self.cancel(turn)
+        return self._told(self._need_store().trash_conversation(conversation_id))
+
+    def restore(self, conversation_id: int) -> Future[Conversation]:
+        """Bring a conversation back from the trash."""
+        return self._told(self._need_store().restore_conversation(conversation_id))
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _first_model(self) -> str:
+        if self._settings.model or self._store is None:
+            return self._settings.model or GUIDE
+        last = self._store.last_conversation()
+        return (last.model if last is not None else "") or GUIDE
+
+    def _need_store(self) -> Store:
+        if self._store is None:
+            raise StoreError("no store is open", hint="this is a fault of lfm2chat: report it")
+        return self._store
+
+    def _new_turn(self, conversation_id: int | None, sampling: SamplingParams | None) -> RunTurn:
+        with self._lock:
+            if conversation_id is not None and conversation_id in self._answering:
+                raise UsageError(
+                    "this conversation is still being answered", hint="wait, or stop it first"
+                )
+            command = RunTurn(turn=next(self._turns), sampling=sampling)
+            self._live[command.turn] = command
+            if conversation_id is not None:
+                self._answering[conversation_id] = command.turn
+        return command
+
+    def _committed(
+        self, command: RunTurn, done: Future[tuple[Conversation, Message, Message]]
+    ) -> None:
+        """On the store's writer thread: answer what is on disk, or say that it is not."""
+        error = done.exception()
+        if error is not None:
+            known = isinstance(error, Lfm2ChatError)
+            hint = error.hint if known else ""
+            code = error.exit_code if known else Lfm2ChatError.exit_code
+            self._emit(TurnFailed(command.turn, str(error), hint, code))
+            return
+        stored = StoredTurn(*done.result())
+        with self._lock:
+            self._answering[stored.conversation.id] = command.turn
+        self._emit(TurnAccepted(command.turn, stored.conversation, stored.user, stored.assistant))
+        self._worker.put(replace(command, stored=stored))
+
+    def _told(self, future: Future[Conversation]) -> Future[Conversation]:
+        def tell(done: Future[Conversation]) -> None:
+            if done.exception() is None:
+                self._emit(ConversationChanged(done.result()))
+
+        future.add_done_callback(tell)
+        return future
+
+    def _emit(self, event: Event) -> None:
+        match event:
+            case TurnFinished(turn=turn) | TurnFailed(turn=turn):
+                with self._lock:
+                    self._live.pop(turn, None)
+                    for conversation_id, live in list(self._answering.items()):
+                        if live == turn:
+                            del self._answering[conversation_id]
+            case ModelLoaded():
+                self._loaded = event
+                self._model_name = event.model
+            case ModelFailed() if self._loaded is not None:
+                self._model_name = self._loaded.model
+            case _:
+                pass
+        self._emit_outside(event)

@@ -1,0 +1,185 @@
+"""One turn on the worker's thread: the branch from the store, the answer into it, events out.
+
+Text is joined to at most 30 events a second: the screen cannot use more, and each costs it work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from lfm2chat.chat.turns import Message, MessageStatus, PromptMessage, Role
+from lfm2chat.errors import Lfm2ChatError, NotEnoughMemoryError
+from lfm2chat.runtime.commands import RunTurn
+from lfm2chat.runtime.events import Event, PrefillProgress, TextDelta, TurnFailed, TurnFinished
+from lfm2chat.runtime.generation import Answer, Reading, Step, Writing, answer
+from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.recorder import TurnRecorder
+from lfm2chat.runtime.scheduler import Priority
+from lfm2chat.runtime.warm import WarmContexts
+from lfm2chat.settings import Settings
+from lfm2chat.spec import SamplingParams
+from lfm2chat.store import Store
+
+EVENT_S = 1 / 30
+NOWHERE = Message(
+    id=0,
+    conversation_id=0,
+    parent_id=None,
+    role=Role.ASSISTANT,
+    text="",
+    status=MessageStatus.WRITING,
+    created_at=0.0,
+)
+
+
+class TurnSequence:
+    """One turn that the scheduler steps. Made, stepped and dropped on the worker's thread."""
+
+    priority = Priority.USER
+
+    def __init__(
+        self,
+        command: RunTurn,
+        loaded: LoadedModel,
+        contexts: WarmContexts,
+        *,
+        store: Store | None,
+        settings: Settings,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._command = command
+        self._loaded = loaded
+        self._contexts = contexts
+        self._store = store if command.stored is not None else None
+        self._settings = settings
+        self._emit = emit
+        message = command.stored.assistant if command.stored is not None else NOWHERE
+        self._recorder = TurnRecorder(self._store, message, emit=emit)
+        self._steps: Iterator[Step] | None = None
+        self._unsent = ""
+        self._sent_at = 0.0
+
+    def cancel(self) -> None:
+        """End with the next token or chunk."""
+        self._command.cancel.set()
+
+    def step(self) -> bool:
+        """Do one chunk or one token; False once the turn is finished or has failed."""
+        try:
+            if self._steps is None:
+                self._steps = self._start()
+            step = next(self._steps)
+        except Lfm2ChatError as error:
+            self._fail(str(error), error.hint, error.exit_code)
+            return False
+        except MemoryError:
+            self._fail(
+                "the memory is full",
+                "start a new conversation or take a smaller model",
+                NotEnoughMemoryError.exit_code,
+            )
+            return False
+        self._tell(step)
+        return not isinstance(step, Answer)
+
+    def fail(self, error: BaseException) -> None:
+        """End the turn because of a fault of ours; the worker has logged it."""
+        self._fail(
+            f"the engine failed: {type(error).__name__}",
+            "the log says more; `lfm2chat doctor` shows where it lies",
+            Lfm2ChatError.exit_code,
+        )
+
+    def _start(self) -> Iterator[Step]:
+        return answer(
+            self._loaded,
+            self._contexts,
+            self._messages(),
+            sampling=self._sampling(),
+            roll=self._settings.context_policy == "roll",
+            cancelled=self._command.cancel.is_set,
+        )
+
+    def _messages(self) -> tuple[PromptMessage, ...]:
+        stored = self._command.stored
+        if stored is None or self._store is None:
+            return self._command.messages
+        branch = self._store.branch(stored.conversation.id, tip_id=stored.user.id)
+        # A turn that failed before its first word left an empty answer: nothing to show a model.
+        messages = [m.as_prompt() for m in branch if m.text or m.role is not Role.ASSISTANT]
+        system = stored.conversation.system_prompt
+        if system:
+            messages.insert(0, PromptMessage(Role.SYSTEM, system))
+        return tuple(messages)
+
+    def _sampling(self) -> SamplingParams:
+        stored = self._command.stored
+        own = self._command.sampling or (stored.conversation.sampling if stored else None)
+        return own or self._settings.sampling_over(self._loaded.recommended)
+
+    def _tell(self, step: Step) -> None:
+        match step:
+            case Reading(done, total, cached):
+                self._emit(PrefillProgress(self._command.turn, done, total, cached))
+            case Writing(text):
+                self._recorder.write(text)
+                self._unsent += text
+                if time.monotonic() - self._sent_at >= EVENT_S:
+                    self._send(step)
+            case Answer():
+                self._finish(step)
+
+    def _send(self, step: Writing) -> None:
+        if self._unsent:
+            self._emit(
+                TextDelta(
+                    turn=self._command.turn,
+                    text=self._unsent,
+                    generated_tokens=step.generated_tokens,
+                    decode_s=step.decode_s,
+                    context_used=step.context_used,
+                )
+            )
+        self._unsent = ""
+        self._sent_at = time.monotonic()
+
+    def _finish(self, step: Answer) -> None:
+        timing = step.timing
+        rest = Writing("", timing.generated_tokens, timing.decode_s, step.context_used)
+        self._send(rest)
+
+        def committed(message: Message) -> None:
+            self._emit(
+                TurnFinished(
+                    turn=self._command.turn,
+                    message=message,
+                    timing=timing,
+                    context_used=step.context_used,
+                    left_out=step.left_out,
+                )
+            )
+
+        self._recorder.finish(
+            step,
+            model=self._loaded.name,
+            tokenizer_hash=self._loaded.tokenizer.hash,
+            then=committed,
+        )
+
+    def _fail(self, message: str, hint: str, exit_code: int) -> None:
+        failed = TurnFailed(self._command.turn, message, hint, exit_code)
+        self._recorder.fail(message, then=lambda _: self._emit(failed))
+
+
+def refuse(
+    command: RunTurn, failed: TurnFailed, *, store: Store | None, emit: Callable[[Event], None]
+) -> None:
+    """Fail a turn that never started: in the store, then by the event ``failed``."""
+    stored = command.stored
+    recorder = TurnRecorder(
+        store if stored is not None else None,
+        stored.assistant if stored is not None else NOWHERE,
+        emit=emit,
+    )
+    recorder.fail(failed.message, then=lambda _: emit(failed))

@@ -1,0 +1,186 @@
+"""The one thread that owns the model: commands in, events out, nothing of torch leaves it.
+
+The engine is imported inside the thread: it costs a second, and the screen paints meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.runtime.commands import Close, Command, LoadModel, RunTurn
+from lfm2chat.runtime.events import Event, ModelFailed, ModelLoading, TurnFailed
+from lfm2chat.runtime.models import resolve_model
+from lfm2chat.runtime.scheduler import Scheduler
+from lfm2chat.settings import Settings
+from lfm2chat.store import Store
+
+if TYPE_CHECKING:
+    from lfm2chat.runtime.loaded import LoadedModel
+    from lfm2chat.runtime.warm import WarmContexts
+
+log = logging.getLogger(__name__)
+
+
+class ModelWorker:
+    """Runs commands in order; turns run together, a model is switched between turns.
+
+    Any thread may call :meth:`put` and :meth:`join`; all else happens on the worker's thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        models_folder: Path,
+        settings: Settings,
+        store: Store | None,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._models_folder = models_folder
+        self._settings = settings
+        self._store = store
+        self._emit = emit
+        self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._waiting: deque[Command] = deque()
+        self._scheduler = Scheduler()
+        self._loaded: LoadedModel | None = None
+        self._contexts: WarmContexts | None = None
+        self._failed: ModelFailed | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="lfm2chat-model", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; it loads nothing until it is told to."""
+        self._thread.start()
+
+    def put(self, command: Command) -> None:
+        """Queue ``command``; returns at once. Any thread."""
+        self._queue.put(command)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end of the thread after :class:`Close`; False if it still runs."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._closing or self._scheduler or self._waiting:
+            self._receive()
+            self._obey()
+            self._step()
+
+    def _step(self) -> None:
+        sequence = self._scheduler.take()
+        if sequence is None:
+            return
+        try:
+            more = sequence.step()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of a Rust tokenizer is no Exception
+            log.exception("a turn failed")
+            if self._contexts is not None:
+                self._contexts.clear()
+            sequence.fail(error)
+        else:
+            if more:
+                self._scheduler.add(sequence)
+
+    def _receive(self) -> None:
+        """Take what is queued; wait for it only while there is nothing else to do."""
+        idle = not self._scheduler and not self._waiting and not self._closing
+        try:
+            while True:
+                command = self._queue.get(block=idle)
+                idle = False
+                if isinstance(command, Close):
+                    self._closing = True
+                    self._scheduler.cancel_all()
+                    self._cancel_waiting()
+                else:
+                    self._waiting.append(command)
+        except queue.Empty:
+            return
+
+    def _cancel_waiting(self) -> None:
+        for command in self._waiting:
+            if isinstance(command, RunTurn):
+                command.cancel.set()
+
+    def _obey(self) -> None:
+        """Carry out waiting commands in order; a switch waits for the turns before it."""
+        while self._waiting:
+            command = self._waiting[0]
+            if isinstance(command, LoadModel):
+                if self._scheduler:
+                    return
+                self._waiting.popleft()
+                if not self._closing:
+                    self._load(command.model)
+            elif isinstance(command, RunTurn):
+                self._waiting.popleft()
+                self._begin(command)
+            else:
+                self._waiting.popleft()
+
+    def _load(self, name: str) -> None:
+        self._emit(ModelLoading(name))
+        try:
+            from lfm2chat.runtime.loaded import load_model  # torch: a second, behind the screen
+            from lfm2chat.runtime.warm import WarmContexts
+
+            entry = resolve_model(name, self._models_folder)
+            if self._loaded is not None and self._loaded.name == entry.name:
+                self._emit(self._loaded.event())
+                return
+            # Two models at once may not fit: the old one goes first and is fetched again on error.
+            before = self._loaded.name if self._loaded is not None else None
+            self._loaded = self._contexts = None
+            try:
+                self._loaded = load_model(entry, self._settings)
+            except BaseException:
+                if before is not None:
+                    self._loaded = load_model(
+                        resolve_model(before, self._models_folder), self._settings
+                    )
+                    self._contexts = WarmContexts()
+                raise
+            self._contexts = WarmContexts()
+        except Lfm2ChatError as error:
+            self._fail_load(ModelFailed(name, str(error), error.hint, error.exit_code))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of a Rust tokenizer is no Exception
+            log.exception("loading a model failed")
+            told = f"loading failed: {type(error).__name__}: {error}"
+            self._fail_load(ModelFailed(name, told, "the log says more"))
+        else:
+            self._emit(self._loaded.event())
+
+    def _fail_load(self, failed: ModelFailed) -> None:
+        self._failed = failed
+        self._emit(failed)
+
+    def _begin(self, command: RunTurn) -> None:
+        from lfm2chat.runtime.session import TurnSequence, refuse  # torch again
+
+        if self._loaded is None or self._contexts is None:
+            why = self._failed or ModelFailed("", "no model is loaded", "choose one with F3")
+            failed = TurnFailed(command.turn, why.message, why.hint, why.exit_code)
+            refuse(command, failed, store=self._store, emit=self._emit)
+            return
+        self._scheduler.add(
+            TurnSequence(
+                command,
+                self._loaded,
+                self._contexts,
+                store=self._store,
+                settings=self._settings,
+                emit=self._emit,
+            )
+        )
