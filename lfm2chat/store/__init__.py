@@ -1,1 +1,8 @@
-"""Written in this change."""
+"""Conversations on disk: one SQLite file, one writer thread, read-only connections for reads."""
+
+from __future__ import annotations
+
+from lfm2chat.store.conversations import Store
+from lfm2chat.store.operations import Unset
+
+__all__ = ["Store", "Unset"]

@@ -1,0 +1,389 @@
+"""The store that the rest of lfm2chat sees: writes that answer with a future, reads at once."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lfm2chat.chat.turns import Conversation, Message, MessageStatus
+from lfm2chat.errors import StoreError
+from lfm2chat.spec import FinishReason, SamplingParams, Timing
+from lfm2chat.store import operations, reads
+from lfm2chat.store.db import open_reader, open_writer, storage_errors
+from lfm2chat.store.leases import WriterLease
+from lfm2chat.store.migrations import NEWEST_VERSION, migrate
+from lfm2chat.store.operations import Unset
+from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
+from lfm2chat.store.writer import StoreWriter
+
+
+class Store:
+    """Every conversation, in one SQLite file.
+
+    Threads: everything may be called from any thread. Writes go to the one writer thread and
+    return a future at once; its result comes after the COMMIT, its callbacks run on the writer
+    thread, and its error is DiskFullError or StoreError (ConversationNotFoundError). Reads
+    block for a few milliseconds on a read-only connection of the calling thread: keep them off
+    an event loop. A read sees every write whose future is done.
+
+    Two processes may have one file open. An answer being written belongs to its process; it
+    becomes INTERRUPTED, with the text flushed so far, when a store is opened after that
+    process has gone, or when its own store is closed before it is finished.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, *, lease: WriterLease,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """Take over an opened, migrated connection; use :meth:`open`."""
+        self.path = path
+        self._lease = lease
+        self._clock = clock
+        self._writer = StoreWriter(connection, path)
+        self._readers = _Readers(path)
+
+    @classmethod
+    def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Self:
+        """Open or make the store, bring its schema up to date, mark what a crash interrupted.
+
+        ``clock`` gives unix seconds; it only labels, nothing is ordered by it.
+
+        Raises:
+            StoreError: Not a file of ours, damaged, from a newer version, or not writable.
+            DiskFullError: No space for it.
+        """
+        path = path.absolute()
+        lease = WriterLease.of_this_process()
+        connection = open_writer(path, newest_version=NEWEST_VERSION)
+        try:
+            with storage_errors(path):
+                migrate(connection)
+                _recover(connection, lease)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, path, lease=lease, clock=clock)
+
+    def close(self) -> None:
+        """Write everything queued, mark own unfinished answers interrupted, end the thread.
+
+        Twice is fine; reads raise StoreError from now on. Never from a future's callback.
+        """
+        self._writer.submit(
+            lambda connection: operations.interrupt_answers(
+                connection, own=self._lease, closing=True
+            )
+        )
+        self._readers.close()
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Writes
+
+    def create_conversation(
+        self,
+        *,
+        title: str,
+        model: str = "",
+        system_prompt: str = "",
+        sampling: SamplingParams | None = None,
+    ) -> Future[Conversation]:
+        """A conversation without messages."""
+        now = self._clock()
+
+        def create(connection: sqlite3.Connection) -> Conversation:
+            number = operations.insert_conversation(
+                connection,
+                title=title,
+                model=model,
+                system_prompt=system_prompt,
+                sampling=sampling,
+                now=now,
+            )
+            return reads.conversation_row(connection, number)
+
+        return self._writer.submit(create)
+
+    def begin_conversation(
+        self,
+        text: str,
+        *,
+        title: str,
+        model: str,
+        system_prompt: str = "",
+        sampling: SamplingParams | None = None,
+    ) -> Future[tuple[Conversation, Message, Message]]:
+        """A conversation and its first turn, as :meth:`begin_turn`, in one transaction."""
+        now = self._clock()
+
+        def begin(connection: sqlite3.Connection) -> tuple[Conversation, Message, Message]:
+            number = operations.insert_conversation(
+                connection,
+                title=title,
+                model=model,
+                system_prompt=system_prompt,
+                sampling=sampling,
+                now=now,
+            )
+            return operations.insert_turn(
+                connection,
+                number,
+                text,
+                parent_id=None,
+                model=model,
+                title=None,
+                lease=self._lease,
+                now=now,
+            )
+
+        return self._writer.submit(begin)
+
+    def begin_turn(
+        self,
+        conversation_id: int,
+        text: str,
+        *,
+        parent_id: int | Unset | None = Unset.UNSET,
+        model: str,
+        title: str | None = None,
+    ) -> Future[tuple[Conversation, Message, Message]]:
+        """The user's message below ``parent_id`` and an empty answer, status WRITING, below it.
+
+        One transaction; the tip moves to the answer, ``model`` becomes the conversation's, and
+        a conversation in the trash comes out of it. ``parent_id`` is the tip by default; None
+        makes another first message. ``title`` None keeps the title.
+        """
+        now = self._clock()
+        return self._writer.submit(
+            lambda connection: operations.insert_turn(
+                connection,
+                conversation_id,
+                text,
+                parent_id=parent_id,
+                model=model,
+                title=title,
+                lease=self._lease,
+                now=now,
+            )
+        )
+
+    def append_text(self, message_id: int, text: str) -> Future[None]:
+        """The next piece of an answer that is being written; costs the same at any length."""
+        return self._writer.submit(
+            lambda connection: operations.insert_chunk(connection, message_id, text)
+        )
+
+    def finish_message(
+        self,
+        message_id: int,
+        *,
+        text: str,
+        status: MessageStatus,
+        finish_reason: FinishReason | None,
+        token_ids: Sequence[int],
+        tokenizer_hash: str,
+        model: str,
+        sampling: SamplingParams | None,
+        seed: int | None,
+        timing: Timing | None,
+        error: str = "",
+    ) -> Future[Message]:
+        """The answer's final state; ``text`` is all of it and replaces what was flushed.
+
+        ``token_ids`` are those that the model generated, without the end token.
+
+        Raises:
+            StoreError: ``status`` is WRITING (at once, not through the future).
+        """
+        if status is MessageStatus.WRITING:
+            raise StoreError(
+                f"message {message_id} cannot end as {status}", hint="pass the status it ended with"
+            )
+        answer = operations.Answer(
+            text, status, finish_reason, tuple(token_ids), tokenizer_hash, model, sampling, seed,
+            timing, error,
+        )  # fmt: skip
+        pack_ids(answer.token_ids)  # A bad id is the caller's mistake: raised where it is made.
+        now = self._clock()
+        return self._writer.submit(
+            lambda connection: operations.finish_answer(connection, message_id, answer, now=now)
+        )
+
+    def update_conversation(
+        self,
+        conversation_id: int,
+        *,
+        title: str | None = None,
+        system_prompt: str | None = None,
+        model: str | None = None,
+        sampling: SamplingParams | Unset | None = Unset.UNSET,
+        draft: str | None = None,
+        tip_id: int | None = None,
+    ) -> Future[Conversation]:
+        """Change what is given; the place in the list stays.
+
+        ``sampling`` None goes back to the model's recommendation; for the others None keeps
+        what is there, and an empty text clears it. ``tip_id`` is a message of this conversation.
+        """
+        texts = {"title": title, "system_prompt": system_prompt, "model": model, "draft": draft}
+        changes: dict[str, Any] = {
+            name: stored_text(text) for name, text in texts.items() if text is not None
+        }
+        if sampling is not Unset.UNSET:
+            changes["sampling"] = stored_sampling(sampling)
+
+        def update(connection: sqlite3.Connection) -> Conversation:
+            reads.conversation_row(connection, conversation_id)
+            if tip_id is not None:
+                operations.require_message(connection, conversation_id, tip_id)
+                changes["tip_id"] = tip_id
+            return operations.set_columns(connection, conversation_id, changes)
+
+        return self._writer.submit(update)
+
+    def trash_conversation(self, conversation_id: int) -> Future[Conversation]:
+        """Move to the trash; nothing is deleted. Its place in the list is kept for restoring."""
+        return self._set_trashed(conversation_id, self._clock())
+
+    def restore_conversation(self, conversation_id: int) -> Future[Conversation]:
+        """Take out of the trash, back to its place in the list."""
+        return self._set_trashed(conversation_id, None)
+
+    def _set_trashed(self, conversation_id: int, when: float | None) -> Future[Conversation]:
+        return self._writer.submit(
+            lambda connection: operations.set_columns(
+                connection, conversation_id, {"trashed_at": when}
+            )
+        )
+
+    # Reads
+
+    def conversations(
+        self, *, trashed: bool = False, limit: int | None = None
+    ) -> list[Conversation]:
+        """Those outside (or inside) the trash, newest message or finished answer first."""
+        with self._readers.snapshot() as connection:
+            return reads.conversation_rows(connection, trashed=trashed, limit=limit)
+
+    def last_conversation(self) -> Conversation | None:
+        """The first of :meth:`conversations`, or None when there is none."""
+        return next(iter(self.conversations(limit=1)), None)
+
+    def conversation(self, conversation_id: int) -> Conversation:
+        """One conversation, in the trash or not.
+
+        Raises:
+            ConversationNotFoundError: No conversation has that number.
+        """
+        with self._readers.snapshot() as connection:
+            return reads.conversation_row(connection, conversation_id)
+
+    def branch(self, conversation_id: int, tip_id: int | None = None) -> list[Message]:
+        """The messages from the root to ``tip_id``, by default the conversation's tip.
+
+        An answer that is being written has the text that was flushed so far.
+
+        Raises:
+            ConversationNotFoundError: No conversation has that number.
+            StoreError: ``tip_id`` is no message of this conversation.
+        """
+        with self._readers.snapshot() as connection:
+            return reads.branch_rows(connection, conversation_id, tip_id)
+
+    def children(self, message_id: int) -> list[Message]:
+        """The messages right below ``message_id``, oldest first."""
+        with self._readers.snapshot() as connection:
+            return reads.child_rows(connection, message_id)
+
+    def roots(self, conversation_id: int) -> list[Message]:
+        """The first messages of a conversation (several when the first was edited)."""
+        with self._readers.snapshot() as connection:
+            return reads.root_rows(connection, conversation_id)
+
+    def message(self, message_id: int) -> Message:
+        """One message.
+
+        Raises:
+            StoreError: No message has that number.
+        """
+        with self._readers.snapshot() as connection:
+            return reads.message_row(connection, message_id)
+
+
+def _recover(connection: sqlite3.Connection, lease: WriterLease) -> None:
+    """Mark answers of dead processes; takes the write lock only if any answer is unfinished."""
+    if not connection.execute("SELECT 1 FROM message WHERE status = 'writing' LIMIT 1").fetchone():
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        operations.interrupt_answers(connection, own=lease, closing=False)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+class _Readers:
+    """A read-only connection per thread, closed with the store or after its thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._of_thread: dict[threading.Thread, tuple[threading.Lock, sqlite3.Connection]] = {}
+        self._closed = False
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """The calling thread's connection inside a read transaction: one state throughout."""
+        in_use, connection = self._mine()
+        with in_use, storage_errors(self._path):
+            self._refuse_closed()
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Wait for reads that run, then close every connection."""
+        with self._lock:
+            self._closed = True
+            entries = list(self._of_thread.values())
+            self._of_thread.clear()
+        for in_use, connection in entries:
+            with in_use:
+                connection.close()
+
+    def _mine(self) -> tuple[threading.Lock, sqlite3.Connection]:
+        with self._lock:
+            self._refuse_closed()
+            entry = self._of_thread.get(threading.current_thread())
+            if entry is not None:
+                return entry
+            for thread in [thread for thread in self._of_thread if not thread.is_alive()]:
+                self._of_thread.pop(thread)[1].close()
+            entry = threading.Lock(), open_reader(self._path)
+            self._of_thread[threading.current_thread()] = entry
+            return entry
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreError(f"{self._path} is closed already", hint="start lfm2chat again")

@@ -1,0 +1,107 @@
+"""The schema, one tuple of statements per version, and the runner that applies them.
+
+A released migration never changes; a new version is a new tuple at the end. The whole way from
+the file's version to ours is one transaction, so a kill at any statement leaves the old schema,
+and the next start tries again.
+
+Schema 1: a conversation is a tree of messages (``parent_id``) with a movable tip. Ids only grow
+(``AUTOINCREMENT``), so a parent's id is smaller than its children's, and order is by id, never
+by a clock. ``conversation.change`` counts up over all conversations with every new or finished
+message; the list is ordered by it. While an answer is written, its text lies in ``chunk`` and
+its ``writer`` names the process (see :mod:`lfm2chat.store.leases`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from lfm2chat.store.db import APPLICATION_ID
+
+Migrations = Sequence[Sequence[str]]
+
+MIGRATIONS: Migrations = (
+    (
+        f"PRAGMA application_id={APPLICATION_ID}",
+        """
+        CREATE TABLE conversation (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            change INTEGER NOT NULL,
+            title TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            updated_at REAL NOT NULL,
+            trashed_at REAL,
+            -- Checked by the code: as a foreign key it would be searched at every deletion.
+            tip_id INTEGER,
+            model TEXT NOT NULL DEFAULT '',
+            sampling TEXT,
+            system_prompt TEXT NOT NULL DEFAULT '',
+            draft TEXT NOT NULL DEFAULT ''
+        )
+        """,
+        "CREATE INDEX conversation_change ON conversation (change)",
+        """
+        CREATE TABLE message (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            conversation_id INTEGER NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+            -- Deferred, not cascading: a chain of 1,000 is SQLite's limit of nested triggers.
+            parent_id INTEGER REFERENCES message (id) DEFERRABLE INITIALLY DEFERRED,
+            role TEXT NOT NULL,
+            status TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            model TEXT NOT NULL DEFAULT '',
+            tokenizer_hash TEXT NOT NULL DEFAULT '',
+            finish_reason TEXT,
+            seed INTEGER,
+            sampling TEXT,
+            timing TEXT,
+            error TEXT NOT NULL DEFAULT '',
+            writer TEXT,
+            text TEXT NOT NULL DEFAULT '',
+            token_ids BLOB
+        )
+        """,
+        "CREATE INDEX message_conversation ON message (conversation_id)",
+        "CREATE INDEX message_parent ON message (parent_id)",
+        "CREATE INDEX message_writing ON message (writer) WHERE status = 'writing'",
+        """
+        CREATE TABLE chunk (
+            message_id INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+            seq INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            PRIMARY KEY (message_id, seq)
+        ) WITHOUT ROWID
+        """,
+    ),
+)
+
+NEWEST_VERSION = len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection, *, migrations: Migrations = MIGRATIONS) -> None:
+    """Bring the file to the newest schema: wholly, or not at all.
+
+    ``executescript`` would commit first and leave half a migration behind, so the statements
+    run one by one. The version is read again under the write lock, since another process may
+    have migrated in between.
+
+    Raises:
+        sqlite3.Error: A statement failed; the file is as it was.
+    """
+    if _version(connection) >= len(migrations):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for number in range(_version(connection), len(migrations)):
+            for statement in migrations[number]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={number + 1}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

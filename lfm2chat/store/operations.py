@@ -1,0 +1,262 @@
+"""What can be done to the store. Each function runs inside one transaction of the writer.
+
+Nothing here begins or commits; a raised error rolls the whole operation back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
+from lfm2chat.errors import StoreError
+from lfm2chat.spec import FinishReason, SamplingParams, Timing
+from lfm2chat.store.leases import WriterLease
+from lfm2chat.store.reads import (
+    conversation_row,
+    flushed_text,
+    message_row,
+    not_in_conversation,
+)
+from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text, stored_timing
+
+
+class Unset(Enum):
+    """The default of an argument for which None is a value of its own."""
+
+    UNSET = "unset"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The final state of an answer; see :meth:`lfm2chat.store.Store.finish_message`."""
+
+    text: str
+    status: MessageStatus
+    finish_reason: FinishReason | None
+    token_ids: tuple[int, ...]
+    tokenizer_hash: str
+    model: str
+    sampling: SamplingParams | None
+    seed: int | None
+    timing: Timing | None
+    error: str
+
+
+def insert_conversation(
+    connection: sqlite3.Connection,
+    *,
+    title: str,
+    model: str,
+    system_prompt: str,
+    sampling: SamplingParams | None,
+    now: float,
+) -> int:
+    """A conversation without messages; its number is returned."""
+    cursor = connection.execute(
+        "INSERT INTO conversation "
+        "(change, title, created_at, updated_at, model, system_prompt, sampling) "
+        "VALUES ((SELECT coalesce(max(change), 0) + 1 FROM conversation), ?, ?, ?, ?, ?, ?)",
+        (
+            stored_text(title),
+            now,
+            now,
+            stored_text(model),
+            stored_text(system_prompt),
+            stored_sampling(sampling),
+        ),
+    )
+    return _new_id(cursor)
+
+
+def insert_turn(
+    connection: sqlite3.Connection,
+    conversation_id: int,
+    text: str,
+    *,
+    parent_id: int | Unset | None,
+    model: str,
+    title: str | None,
+    lease: WriterLease,
+    now: float,
+) -> tuple[Conversation, Message, Message]:
+    """The user's message and the empty answer below it; the tip moves to the answer.
+
+    ``parent_id`` unset is the tip. A conversation in the trash comes out of it: somebody is
+    talking in it.
+    """
+    tip_id = conversation_row(connection, conversation_id).tip_id
+    parent_id = tip_id if parent_id is Unset.UNSET else parent_id
+    if parent_id is not None:
+        require_message(connection, conversation_id, parent_id)
+    user_id = _new_id(
+        connection.execute(
+            "INSERT INTO message (conversation_id, parent_id, role, status, created_at, text) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (conversation_id, parent_id, Role.USER, MessageStatus.DONE, now, stored_text(text)),
+        )
+    )
+    assistant_id = _new_id(
+        connection.execute(
+            "INSERT INTO message "
+            "(conversation_id, parent_id, role, status, created_at, model, writer) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                conversation_id,
+                user_id,
+                Role.ASSISTANT,
+                MessageStatus.WRITING,
+                now,
+                stored_text(model),
+                str(lease),
+            ),
+        )
+    )
+    changes: dict[str, Any] = {"tip_id": assistant_id, "trashed_at": None}
+    if model:
+        changes["model"] = stored_text(model)
+    if title is not None:
+        changes["title"] = stored_text(title)
+    mark_changed(connection, conversation_id, now=now)
+    conversation = set_columns(connection, conversation_id, changes)
+    return conversation, message_row(connection, user_id), message_row(connection, assistant_id)
+
+
+def insert_chunk(connection: sqlite3.Connection, message_id: int, text: str) -> None:
+    """The next piece of an answer that is being written.
+
+    Raises:
+        StoreError: The message does not exist or is finished.
+    """
+    cursor = connection.execute(
+        "INSERT INTO chunk (message_id, seq, text) "
+        "SELECT id, (SELECT coalesce(max(seq), 0) + 1 FROM chunk WHERE message_id = :id), :text "
+        "FROM message WHERE id = :id AND status = 'writing'",
+        {"id": message_id, "text": stored_text(text)},
+    )
+    if cursor.rowcount == 0:
+        raise _not_being_written(connection, message_id)
+
+
+def finish_answer(
+    connection: sqlite3.Connection, message_id: int, answer: Answer, *, now: float
+) -> Message:
+    """The whole answer in one row, its chunks gone.
+
+    A row that is marked interrupted may be finished too: its writer was taken for dead, as
+    from inside another container, and lives after all.
+
+    Raises:
+        StoreError: The message does not exist or is finished.
+    """
+    cursor = connection.execute(
+        "UPDATE message SET text = ?, status = ?, finish_reason = ?, token_ids = ?, "
+        "tokenizer_hash = ?, model = ?, sampling = ?, seed = ?, timing = ?, error = ?, "
+        "writer = NULL "
+        "WHERE id = ? AND role = 'assistant' AND status IN ('writing', 'interrupted')",
+        (
+            stored_text(answer.text),
+            answer.status,
+            answer.finish_reason,
+            pack_ids(answer.token_ids),
+            answer.tokenizer_hash,
+            stored_text(answer.model),
+            stored_sampling(answer.sampling),
+            answer.seed,
+            stored_timing(answer.timing),
+            stored_text(answer.error),
+            message_id,
+        ),
+    )
+    if cursor.rowcount == 0:
+        raise _not_being_written(connection, message_id)
+    connection.execute("DELETE FROM chunk WHERE message_id = ?", (message_id,))
+    message = message_row(connection, message_id)
+    mark_changed(connection, message.conversation_id, now=now)
+    return message
+
+
+def interrupt_answers(connection: sqlite3.Connection, *, own: WriterLease, closing: bool) -> int:
+    """Mark answers that nobody writes any more, and keep their flushed text.
+
+    ``closing`` False: those whose process is gone. True: those of ``own`` as well, since this
+    store closes. Returns how many there were.
+    """
+    rows = connection.execute("SELECT id, writer FROM message WHERE status = 'writing'").fetchall()
+    abandoned = [row["id"] for row in rows if not _is_written(row["writer"], own, closing=closing)]
+    for message_id in abandoned:
+        connection.execute(
+            "UPDATE message SET text = ?, status = ?, finish_reason = ?, writer = NULL "
+            "WHERE id = ?",
+            (
+                stored_text(flushed_text(connection, message_id)),
+                MessageStatus.INTERRUPTED,
+                FinishReason.INTERRUPTED,
+                message_id,
+            ),
+        )
+        connection.execute("DELETE FROM chunk WHERE message_id = ?", (message_id,))
+    return len(abandoned)
+
+
+def set_columns(
+    connection: sqlite3.Connection, conversation_id: int, changes: dict[str, Any]
+) -> Conversation:
+    """Set columns of one conversation; the names in ``changes`` are this package's own.
+
+    Raises:
+        ConversationNotFoundError: No conversation has that number.
+    """
+    if changes:
+        assignments = ", ".join(f"{name} = ?" for name in changes)
+        connection.execute(
+            f"UPDATE conversation SET {assignments} WHERE id = ?",  # noqa: S608 - own names
+            (*changes.values(), conversation_id),
+        )
+    return conversation_row(connection, conversation_id)
+
+
+def mark_changed(connection: sqlite3.Connection, conversation_id: int, *, now: float) -> None:
+    """Put a conversation at the top of the list. A counter orders it: clocks jump."""
+    connection.execute(
+        "UPDATE conversation SET updated_at = ?, "
+        "change = (SELECT max(change) + 1 FROM conversation) WHERE id = ?",
+        (now, conversation_id),
+    )
+
+
+def require_message(connection: sqlite3.Connection, conversation_id: int, message_id: int) -> None:
+    """Refuse a message of another conversation.
+
+    Raises:
+        StoreError: ``message_id`` is no message of this conversation.
+    """
+    row = connection.execute(
+        "SELECT 1 FROM message WHERE id = ? AND conversation_id = ?",
+        (message_id, conversation_id),
+    ).fetchone()
+    if row is None:
+        raise not_in_conversation(message_id, conversation_id)
+
+
+def _is_written(writer: str | None, own: WriterLease, *, closing: bool) -> bool:
+    lease = WriterLease.parse(writer or "")
+    if lease is None:
+        return False
+    return not closing if lease == own else lease.is_alive()
+
+
+def _not_being_written(connection: sqlite3.Connection, message_id: int) -> StoreError:
+    message = message_row(connection, message_id)
+    return StoreError(
+        f"message {message_id} is not being written: it is {message.status}",
+        hint="only an answer that was begun and is not finished takes text",
+    )
+
+
+def _new_id(cursor: sqlite3.Cursor) -> int:
+    if cursor.lastrowid is None:
+        raise StoreError("SQLite gave no number to a new row", hint="run `lfm2chat doctor`")
+    return cursor.lastrowid

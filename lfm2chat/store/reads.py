@@ -1,0 +1,137 @@
+"""What can be asked of the store. Each function runs on any connection and writes nothing.
+
+Where one answer takes several statements, the caller holds a transaction, so that all of them
+see the same state.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from lfm2chat.chat.turns import Conversation, Message, MessageStatus
+from lfm2chat.errors import ConversationNotFoundError, StoreError
+from lfm2chat.store.rows import CONVERSATION_COLUMNS, MESSAGE_COLUMNS, RowReader, loaded_text
+
+_CONVERSATION = f"SELECT {CONVERSATION_COLUMNS} FROM conversation "  # noqa: S608 - own constant
+_MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM message "  # noqa: S608 - own constant
+
+# Only numbers go through the recursion; texts are read once, at the end.
+_BRANCH = f"""
+    WITH RECURSIVE path (id, parent_id) AS (
+        SELECT id, parent_id FROM message WHERE id = :tip AND conversation_id = :conversation
+        UNION ALL
+        SELECT message.id, message.parent_id
+        FROM path JOIN message ON message.id = path.parent_id
+    )
+    {_MESSAGE} WHERE id IN (SELECT id FROM path) ORDER BY message.id
+"""  # noqa: S608 - own constants
+
+
+def conversation_rows(
+    connection: sqlite3.Connection, *, trashed: bool, limit: int | None
+) -> list[Conversation]:
+    """Conversations inside or outside the trash, newest change first."""
+    rows = connection.execute(
+        _CONVERSATION + "WHERE (trashed_at IS NOT NULL) = ? ORDER BY change DESC LIMIT ?",
+        (trashed, -1 if limit is None else limit),
+    )
+    reader = RowReader()
+    return [reader.conversation(row) for row in rows]
+
+
+def conversation_row(connection: sqlite3.Connection, conversation_id: int) -> Conversation:
+    """One conversation, in the trash or not.
+
+    Raises:
+        ConversationNotFoundError: No conversation has that number.
+    """
+    row = connection.execute(_CONVERSATION + "WHERE id = ?", (conversation_id,)).fetchone()
+    if row is None:
+        raise ConversationNotFoundError(
+            f"no conversation has the number {conversation_id}",
+            hint="`lfm2chat conversations list` shows the numbers",
+        )
+    return RowReader().conversation(row)
+
+
+def message_row(connection: sqlite3.Connection, message_id: int) -> Message:
+    """One message; while it is written, its text is what was flushed so far.
+
+    Raises:
+        StoreError: No message has that number.
+    """
+    rows = connection.execute(_MESSAGE + "WHERE id = ?", (message_id,))
+    messages = _messages(connection, rows)
+    if not messages:
+        raise StoreError(
+            f"no message has the number {message_id}", hint="the conversation may be deleted"
+        )
+    return messages[0]
+
+
+def branch_rows(
+    connection: sqlite3.Connection, conversation_id: int, tip_id: int | None
+) -> list[Message]:
+    """The messages from the root to ``tip_id`` (None: the conversation's tip), in that order.
+
+    A parent's id is smaller than its children's, so the order of ids is the order of the path.
+
+    Raises:
+        ConversationNotFoundError: No conversation has that number.
+        StoreError: ``tip_id`` is no message of this conversation.
+    """
+    conversation = conversation_row(connection, conversation_id)
+    tip = conversation.tip_id if tip_id is None else tip_id
+    if tip is None:
+        return []
+    rows = connection.execute(_BRANCH, {"tip": tip, "conversation": conversation_id})
+    messages = _messages(connection, rows)
+    if not messages:
+        raise not_in_conversation(tip, conversation_id)
+    return messages
+
+
+def child_rows(connection: sqlite3.Connection, message_id: int) -> list[Message]:
+    """The messages whose parent is ``message_id``, oldest first."""
+    rows = connection.execute(_MESSAGE + "WHERE parent_id = ? ORDER BY id", (message_id,))
+    return _messages(connection, rows)
+
+
+def root_rows(connection: sqlite3.Connection, conversation_id: int) -> list[Message]:
+    """The messages of a conversation that have no parent, oldest first."""
+    rows = connection.execute(
+        _MESSAGE + "WHERE conversation_id = ? AND parent_id IS NULL ORDER BY id",
+        (conversation_id,),
+    )
+    return _messages(connection, rows)
+
+
+def flushed_text(connection: sqlite3.Connection, message_id: int) -> str:
+    """The chunks of a message that is being written, joined."""
+    rows = connection.execute(
+        "SELECT text FROM chunk WHERE message_id = ? ORDER BY seq", (message_id,)
+    )
+    return "".join(loaded_text(row[0]) for row in rows)
+
+
+def not_in_conversation(message_id: int, conversation_id: int) -> StoreError:
+    """The error for a message that another conversation has, or none."""
+    return StoreError(
+        f"message {message_id} is not in conversation {conversation_id}",
+        hint="`lfm2chat conversations show` lists what it holds",
+    )
+
+
+def _messages(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> list[Message]:
+    reader = RowReader()
+    found: Sequence[sqlite3.Row] = list(rows)
+    return [
+        reader.message(
+            row,
+            chunks=flushed_text(connection, row["id"])
+            if row["status"] == MessageStatus.WRITING
+            else "",
+        )
+        for row in found
+    ]
