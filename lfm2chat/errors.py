@@ -13,7 +13,8 @@
     │       ├── CacheError            3   a mark or a cache of another model
     │       └── ContextFullError      3   the prompt leaves no room for an answer
     ├── HubError                      4   network, mirror or repository
-    │   └── ChecksumError             4   the bytes are not the ones that were promised
+    │   ├── ChecksumError             4   the bytes are not the ones that were promised
+    │   └── PullCancelledError      130   the user stopped the download; it can be resumed
     ├── DiskFullError                 5
     ├── StoreError                    6   the store cannot be read or written
     │   └── ConversationNotFoundError 6
@@ -97,6 +98,12 @@ class HubError(Lfm2ChatError):
 
 class ChecksumError(HubError):
     """Bytes received are not the bytes that were promised."""
+
+
+class PullCancelledError(HubError):
+    """The user stopped the download; what has arrived is kept for the next try."""
+
+    exit_code = 130
 
 
 class DiskFullError(Lfm2ChatError):

@@ -1,0 +1,116 @@
+"""The models that lfm2chat knows by name, read from ``catalog.toml`` beside this file.
+
+The catalogue is knowledge, not a limit: every other repository whose config.json says
+``lfm2`` can be pulled by its full name. Nothing here touches the network.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+
+from lfm2chat.errors import ModelNotFoundError
+from lfm2chat.spec import SamplingParams
+
+HOME_ORGANISATION = "LiquidAI"
+"""Its models go by their bare name, everybody else's by ``organisation/name``."""
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """Under what a model may be used; ``condition`` is the one sentence to show before a pull."""
+
+    name: str
+    url: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known about a model before it is on disk.
+
+    Attributes:
+        name: The short name (``LFM2-350M``).
+        repository: Where it lives on the hub (``LiquidAI/LFM2-350M``).
+        parameters: Number of weights, tied embeddings counted once.
+        download_bytes: Roughly what a pull fetches.
+        context_tokens: The longest conversation it was trained for.
+        licence: Its licence, with the condition in one sentence.
+        languages: English names of the languages it was trained for.
+        good_for: One sentence for the person who chooses.
+        sampling: The recommended sampling parameters.
+    """
+
+    name: str
+    repository: str
+    parameters: int
+    download_bytes: int
+    context_tokens: int
+    licence: Licence
+    languages: tuple[str, ...]
+    good_for: str
+    sampling: SamplingParams
+
+
+def catalog() -> tuple[ModelCard, ...]:
+    """Every known model, smallest first. Reads a file of the package (well under 1 ms)."""
+    text = resources.files("lfm2chat.hub").joinpath("catalog.toml").read_text(encoding="utf-8")
+    data = tomllib.loads(text)
+    licences = {key: Licence(**values) for key, values in data["licences"].items()}
+    return tuple(
+        ModelCard(
+            **{
+                **row,
+                "licence": licences[row["licence"]],
+                "languages": tuple(row["languages"]),
+                "sampling": SamplingParams.from_dict(row["sampling"]),
+            }
+        )
+        for row in data["models"]
+    )
+
+
+def find_card(name: str) -> ModelCard | None:
+    """The card with that name or repository, in any case of letters; None where none has it."""
+    wanted = name.strip().casefold()
+    return next(
+        (
+            card
+            for card in catalog()
+            if wanted in (card.name.casefold(), card.repository.casefold())
+        ),
+        None,
+    )
+
+
+def is_repository(name: str) -> bool:
+    """Whether ``name`` has the form ``organisation/name`` of a repository on the hub."""
+    return bool(_REPOSITORY.fullmatch(name)) and ".." not in name
+
+
+def repository_of(name: str) -> str:
+    """The repository to pull for ``name``: that of its card, or ``name`` if it is a repository.
+
+    Raises:
+        ModelNotFoundError: Neither a catalogue name nor of the form ``organisation/name``.
+    """
+    card = find_card(name)
+    if card is not None:
+        return card.repository
+    if is_repository(name):
+        return name
+    raise ModelNotFoundError(
+        f"the catalogue has no model named {name!r}; it has "
+        + ", ".join(card.name for card in catalog()),
+        hint="choose one of these, or give a repository as organisation/name",
+    )
+
+
+def local_name(repository: str) -> str:
+    """The name of ``repository`` on disk: bare for Liquid's own, else with its organisation."""
+    organisation, _, name = repository.partition("/")
+    return name if organisation.casefold() == HOME_ORGANISATION.casefold() else repository

@@ -1,0 +1,320 @@
+"""Getting a model: every byte checked, resumed where it stopped, installed in one step.
+
+The layout under the models folder, all of it private to the user::
+
+    LFM2-350M/                        a whole model with its manifest, or nothing
+    .partial/LiquidAI--LFM2-350M.lock
+    .partial/LiquidAI--LFM2-350M/     one download under way
+        <hash>.part                   bytes that have arrived of one file
+        files/                        files that are whole and verified
+
+A file is written to ``<hash>.part``, where the hash is the one that the hub's list promises, and
+moved to ``files/`` once its content has that hash. When all are there, the config and the
+weights' header are checked, the manifest is written, and the folder is renamed into place. So a
+process may be killed at any moment: what has arrived counts, and a half model is never seen.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lfm2chat.errors import ChecksumError, DiskFullError, ModelError
+from lfm2chat.hub.catalog import local_name, repository_of
+from lfm2chat.hub.exchange import Policy
+from lfm2chat.hub.fetch import Fetcher, Progress
+from lfm2chat.hub.library import LocalModel, describe
+from lfm2chat.hub.listing import CONFIG, Listing, RemoteFile, read_listing
+from lfm2chat.hub.lock import PullLock
+from lfm2chat.hub.manifest import FileRecord, Manifest, read_manifest
+from lfm2chat.hub.partfile import PartFile, verified_sha256, write_error
+from lfm2chat.hub.transport import DEFAULT_ENDPOINT, Transport
+from lfm2chat.modelfiles import check_weights, read_config
+
+PARTIAL = ".partial"
+"""The folder inside the models folder where downloads under way live."""
+
+_PRIVATE_DIR = 0o700
+
+
+def pull(
+    name: str,
+    *,
+    models_dir: Path,
+    on_progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool] | None = None,
+    endpoint: str | None = None,
+    token: str | None = None,
+    revision: str = "main",
+    policy: Policy | None = None,
+) -> LocalModel:
+    """Download the model ``name`` and return it; at once, without a request, if it is there.
+
+    May be called from any one thread; blocks until done. Two calls for one repository, also of
+    two processes, take turns: the second finds the model of the first.
+
+    Args:
+        name: A catalogue name, or a repository as ``organisation/name``.
+        models_dir: Where models live; made if it is missing.
+        on_progress: Told about every step, at most ten times a second, on this thread.
+        cancelled: Whether the user wants to stop; asked at least twice a second. None: never
+            (an exception such as KeyboardInterrupt may still end the call).
+        endpoint: The hub or a mirror; None means ``HF_ENDPOINT``, else huggingface.co.
+        token: Sent to the endpoint only; None sends none (no stored token is looked for).
+        revision: A branch, tag or commit; it is resolved to a commit, which is recorded.
+        policy: Timeouts and patience; None means the defaults.
+
+    Raises:
+        ModelNotFoundError: The name is neither in the catalogue nor a repository's.
+        ConfigError: The repository is no LFM2 model; nothing but its config was fetched.
+        WeightsError: The files do not make a model that the engine can load.
+        HubError: The network or the hub refused (also ChecksumError, PullCancelledError);
+            what has arrived is kept, and the next call goes on from there.
+        DiskFullError: Too little room; what has arrived is kept.
+        ModelError: A folder that cannot be written or that belongs to somebody else.
+        UsageError: The endpoint or the token cannot be meant.
+    """
+    repository = repository_of(name)
+    folder = models_dir / local_name(repository)
+    present = _installed(folder, repository, revision)
+    if present is not None:
+        return present
+    policy = policy or Policy()
+    cancelled = cancelled or _never
+    staging = models_dir / PARTIAL / repository.replace("/", "--")
+    _make_folder(models_dir / PARTIAL)
+
+    def another() -> None:
+        on_progress(Progress(note="waiting for another download of this model"))
+
+    lock = PullLock(
+        staging.parent / f"{staging.name}.lock",
+        cancelled=cancelled,
+        waiting=another,
+        look_s=policy.look_s,
+    )
+    with lock:
+        present = _installed(folder, repository, revision)
+        if present is not None:
+            return present
+        _refuse_foreign(folder, repository)
+        endpoint = endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+        transport = Transport(endpoint=endpoint, token=token, policy=policy, cancelled=cancelled)
+        with transport:
+            return _Pull(transport, staging, folder, on_progress).run(repository, revision)
+
+
+def _never() -> bool:
+    return False
+
+
+class _Pull:
+    """One download under its lock."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        staging: Path,
+        folder: Path,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._transport = transport
+        self._staging = staging
+        self._files = staging / "files"
+        self._folder = folder
+        self._fetcher = Fetcher(transport, on_progress)
+
+    def run(self, repository: str, revision: str) -> LocalModel:
+        listing = self._fetcher.retrying(
+            lambda: read_listing(self._transport, repository, revision), tries=2
+        )
+        try:
+            here = self._prepare(listing)
+        except OSError as error:
+            raise write_error(error, self._staging) from error
+        self._fetcher.begin(listing, here)
+        records: dict[str, FileRecord] = {}
+        for file in listing.files:
+            records[file.name] = FileRecord(file.size, self._complete(file))
+            if file.name == CONFIG:
+                self._check(lambda: read_config(self._files))
+        self._check(lambda: check_weights(self._files, read_config(self._files)))
+        self._install(listing, records)
+        return describe(self._folder, local_name(repository))
+
+    def _prepare(self, listing: Listing) -> dict[str, int]:
+        """Make and tidy the staging folder; the bytes of each file that are here, by name."""
+        _make_folder(self._files)
+        self._drop_strangers(listing)
+        self._reuse_installed(listing)
+        here = self._here(listing)
+        self._check_room(listing, here)
+        return here
+
+    def _complete(self, file: RemoteFile) -> str:
+        """See to it that ``file`` lies whole and verified in ``files/``; its SHA-256 in hex."""
+        target = self._files / file.name
+        part = self._staging / f"{file.key}.part"
+        sha256 = ""
+        if target.exists():
+            self._fetcher.note(file, "checking what is already here")
+            sha256 = verified_sha256(target, file, cancelled=self._transport.cancelled)
+            if not sha256:
+                _remove(target)
+                self._fetcher.lost(file)
+        for _ in range(2):
+            if not sha256:
+                sha256 = self._fetch(file, part, target)
+        if not sha256:
+            raise ChecksumError(
+                f"{file.name} arrived twice with other bytes than the hub promised",
+                hint="nothing was installed; a proxy or a mirror may change files: "
+                "try another network, or unset HF_ENDPOINT",
+            )
+        self._fetcher.completed(file)
+        return sha256
+
+    def _fetch(self, file: RemoteFile, path: Path, target: Path) -> str:
+        """Fetch ``file`` by way of ``path`` to ``target``; "" if other bytes than promised came."""
+        with PartFile(path, file, cancelled=self._transport.cancelled) as part:
+            self._fetcher.fetch(file, part)
+            verified = part.digest.verified
+            if verified:
+                part.sync()
+        try:
+            if verified:
+                path.replace(target)
+            else:
+                _remove(path)
+        except OSError as error:
+            raise write_error(error, target) from error
+        if not verified:
+            self._fetcher.lost(file)
+        return part.digest.sha256 if verified else ""
+
+    def _drop_strangers(self, listing: Listing) -> None:
+        """Delete what an earlier download of another commit left, so that nothing piles up."""
+        parts = {f"{file.key}.part" for file in listing.files} | {self._files.name}
+        for entry in self._staging.iterdir():
+            if entry.name not in parts:
+                _remove(entry)
+        names = {file.name for file in listing.files}
+        for entry in self._files.iterdir():
+            if entry.name not in names:
+                _remove(entry)
+
+    def _reuse_installed(self, listing: Listing) -> None:
+        """Link files of the installed older or damaged copy that look the same by their hash."""
+        manifest = read_manifest(self._folder)
+        for file in listing.files:
+            record = manifest.files.get(file.name) if manifest else None
+            if record is None or record.sha256 != file.sha256 or (self._files / file.name).exists():
+                continue
+            try:
+                (self._files / file.name).hardlink_to(self._folder / file.name)
+            except OSError:
+                continue  # it is fetched instead; a link only saves time
+
+    def _here(self, listing: Listing) -> dict[str, int]:
+        """Bytes of each file that are on disk already, by name."""
+        here: dict[str, int] = {}
+        for file in listing.files:
+            for path in (self._files / file.name, self._staging / f"{file.key}.part"):
+                if path.is_file() and file.name not in here:
+                    here[file.name] = min(path.stat().st_size, file.size)
+        return here
+
+    def _check_room(self, listing: Listing, here: dict[str, int]) -> None:
+        missing = sum(file.size for file in listing.files) - sum(here.values())
+        needed = missing + self._transport.policy.spare_bytes
+        free = shutil.disk_usage(self._staging).free
+        if missing and free < needed:
+            raise DiskFullError(
+                f"{listing.repository} needs {needed / 1e9:.1f} GB of room, "
+                f"{free / 1e9:.1f} GB are free on the disk of {self._staging.parent.parent}",
+                hint="make room, or set LFM2CHAT_HOME to a folder on another disk",
+            )
+
+    def _check(self, check: Callable[[], object]) -> None:
+        """Run ``check`` over the files; what it refuses is not kept: it would stay refused."""
+        try:
+            check()
+        except ModelError:
+            shutil.rmtree(self._staging, ignore_errors=True)
+            raise
+
+    def _install(self, listing: Listing, records: dict[str, FileRecord]) -> None:
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = Manifest(
+            listing.repository, listing.revision, listing.commit, moment, files=records
+        )
+        try:
+            manifest.write(self._files)
+            _sync_folder(self._files)
+            _make_folder(self._folder.parent)
+            if self._folder.exists():  # an older commit, or a damaged copy
+                self._folder.rename(self._staging / "replaced")
+            self._files.rename(self._folder)
+            _sync_folder(self._folder.parent)
+        except OSError as error:
+            raise write_error(error, self._folder) from error
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+
+def _installed(folder: Path, repository: str, revision: str) -> LocalModel | None:
+    """The model in ``folder`` if a pull of ``revision`` has nothing left to do."""
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.repository != repository:
+        return None
+    if revision not in ("main", manifest.revision, manifest.commit):
+        return None
+    model = describe(folder, local_name(repository))
+    return None if model.problem else model
+
+
+def _refuse_foreign(folder: Path, repository: str) -> None:
+    """Never replace a folder that no pull of this repository has made."""
+    manifest = read_manifest(folder)
+    if folder.exists() and (manifest is None or manifest.repository != repository):
+        raise ModelError(
+            f"{folder} exists already, and no pull of {repository} has made it",
+            hint="use it as it is, or move it away and pull again",
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    """Make ``folder`` and what is missing above it, for the user alone; leave others as they are.
+
+    Raises:
+        ModelError: It cannot be made.
+    """
+    try:
+        for path in reversed([folder, *folder.parents]):
+            if not path.exists():
+                path.mkdir(mode=_PRIVATE_DIR, exist_ok=True)
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except OSError as error:
+        raise write_error(error, folder) from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make names durable; a system that cannot open folders (Windows) does so by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,177 @@
+"""Which files of a repository are wanted, and what the hub promises about each of them.
+
+Everything the hub says is checked before it is believed: commits and hashes by their grammar,
+lengths by their bounds, names against a whitelist. No name of the hub's becomes a path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lfm2chat.errors import HubError, WeightsError
+from lfm2chat.hub.manifest import COMMIT, SHA256
+from lfm2chat.hub.refusals import quote
+from lfm2chat.hub.transport import Transport
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+
+_MAX_PAGES = 20
+_MAX_WEIGHTS = 50 * 10**9
+_MIB = 1024 * 1024
+_LIMITS = {
+    CONFIG: _MIB,
+    "generation_config.json": _MIB,
+    "tokenizer.json": 64 * _MIB,
+    "tokenizer_config.json": 16 * _MIB,
+    "special_tokens_map.json": _MIB,
+    "chat_template.jinja": _MIB,
+    "LICENSE": _MIB,
+    "LICENSE.md": _MIB,
+    "LICENSE.txt": _MIB,
+    WEIGHTS_INDEX: 16 * _MIB,
+}
+"""The small files that are wanted, and the most bytes that each may have."""
+
+_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One wanted file as the hub promises it.
+
+    Attributes:
+        name: Its name; one of the whitelist, so it is safe as a file name.
+        size: Its length in bytes.
+        sha256: The SHA-256 of its content, in hex; empty where the hub does not say it.
+        git_sha1: The SHA-1 of its blob in Git, in hex; empty where the other is known.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    git_sha1: str
+
+    @property
+    def key(self) -> str:
+        """The hash that names its partial file: 40 or 64 hex digits."""
+        return self.sha256 or self.git_sha1
+
+    def check_headers(self, headers: Mapping[str, str]) -> None:
+        """Refuse headers of the hub that contradict the listing or break their own grammar.
+
+        Raises:
+            HubError: They speak of other content; nothing was written yet.
+        """
+        linked = headers.get("X-Linked-Etag")
+        size = headers.get("X-Linked-Size")
+        tag = linked if linked is not None else headers.get("ETag")
+        redirects = "Location" in headers
+        if size is not None and size != str(self.size):
+            self._contradiction("length", size, str(self.size))
+        if tag is not None and not (redirects and linked is None):
+            value = tag.removeprefix("W/").strip('"')
+            if value not in (self.sha256, self.git_sha1) or not value:
+                self._contradiction("hash", value, self.key)
+
+    def _contradiction(self, what: str, said: str, expected: str) -> None:
+        raise HubError(
+            f"the hub names the {what} of {self.name} as {quote(said, limit=80)!r}, "
+            f"its own list as {expected!r}",
+            hint="try again; if it stays, check the address of the mirror (HF_ENDPOINT)",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The wanted files of one commit, config.json first and the weights last."""
+
+    repository: str
+    revision: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+
+
+def read_listing(transport: Transport, repository: str, revision: str) -> Listing:
+    """Resolve ``revision`` of ``repository`` to a commit and list what a model needs of it.
+
+    Raises:
+        HubError: Refused, unreachable, or an answer that breaks its grammar.
+        WeightsError: The repository holds no safetensors weights, or no config or tokenizer.
+    """
+    if not _REVISION.fullmatch(revision) or ".." in revision:
+        raise HubError(
+            f"{quote(revision, limit=100)!r} is no revision of a repository",
+            hint="give a branch, a tag or a commit; main is the newest",
+        )
+    subject = f"revision {revision}"
+    url = transport.api_url(repository, "revision", revision)
+    data, _ = transport.get_json(url, repository=repository, subject=subject)
+    commit = data.get("sha") if isinstance(data, dict) else None
+    if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
+        raise _malformed(f"names the commit of {repository} as {quote(str(commit), limit=80)!r}")
+    url = transport.api_url(repository, "tree", commit)
+    entries: list[Any] = []
+    for _ in range(_MAX_PAGES):
+        page, url = transport.get_json(url, repository=repository, subject=subject)
+        if not isinstance(page, list):
+            raise _malformed(f"lists the files of {repository} in no list")
+        entries += page
+        if not url:
+            break
+    else:
+        raise _malformed(f"lists the files of {repository} on more than {_MAX_PAGES} pages")
+    return Listing(repository, revision, commit, _wanted(repository, entries))
+
+
+def _wanted(repository: str, entries: list[Any]) -> tuple[RemoteFile, ...]:
+    files: dict[str, RemoteFile] = {}
+    for entry in entries:
+        if not isinstance(entry, dict) or entry.get("type") != "file":
+            continue
+        name = entry.get("path")
+        if not isinstance(name, str) or not (name in _LIMITS or _WEIGHTS.fullmatch(name)):
+            continue
+        if name in files:
+            raise _malformed(f"lists {name} of {repository} twice")
+        files[name] = _remote_file(name, entry)
+    if WEIGHTS in files:  # a single file wins over shards, as everywhere
+        files = {n: f for n, f in files.items() if n == WEIGHTS or n in _LIMITS}
+        files.pop(WEIGHTS_INDEX, None)
+    missing = [name for name in (CONFIG, "tokenizer.json") if name not in files]
+    if WEIGHTS not in files and WEIGHTS_INDEX not in files:
+        missing.append("safetensors weights")
+    if missing:
+        raise WeightsError(
+            f"{repository} has no {missing[0]}",
+            hint="choose a repository in the safetensors format, such as LiquidAI/LFM2-350M",
+        )
+    order = sorted(files.values(), key=lambda file: (file.size, file.name))
+    return (files[CONFIG], *(file for file in order if file.name != CONFIG))
+
+
+def _remote_file(name: str, entry: dict[str, Any]) -> RemoteFile:
+    size, git_sha1, lfs = entry.get("size"), entry.get("oid"), entry.get("lfs")
+    limit = _LIMITS.get(name, _MAX_WEIGHTS)
+    if type(size) is not int or not 0 < size <= limit:
+        raise _malformed(f"names the length of {name} as {quote(str(size), limit=40)}")
+    if lfs is not None:
+        sha256 = lfs.get("oid") if isinstance(lfs, dict) else None
+        if not isinstance(sha256, str) or not SHA256.fullmatch(sha256) or lfs.get("size") != size:
+            raise _malformed(f"describes {name} with a bad SHA-256 or length")
+        return RemoteFile(name, size, sha256, "")
+    if not isinstance(git_sha1, str) or not COMMIT.fullmatch(git_sha1):
+        raise _malformed(f"names the hash of {name} as {quote(str(git_sha1), limit=80)!r}")
+    return RemoteFile(name, size, "", git_sha1)
+
+
+def _malformed(what: str) -> HubError:
+    return HubError(
+        f"the hub {what}, which is refused",
+        hint="try again; if it stays, check the address of the mirror (HF_ENDPOINT)",
+    )
