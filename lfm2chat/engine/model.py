@@ -16,6 +16,7 @@ Shapes, at the end of each line that changes one:
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from lfm2chat.engine.attention import attend, visibility
 from lfm2chat.engine.cache import HybridCache
+from lfm2chat.engine.device import STORED, choose_device, choose_dtype
 from lfm2chat.engine.inputs import (
     check_cache,
     check_ids,
@@ -30,12 +32,15 @@ from lfm2chat.engine.inputs import (
     check_positions,
     check_source,
 )
+from lfm2chat.engine.memory import check_memory
 from lfm2chat.engine.outputs import (
     CausalLMOutput,
     ModelOutput,
     keep_positions,
     next_token_loss,
 )
+from lfm2chat.engine.weights import fill
+from lfm2chat.modelfiles import check_weights, read_config
 from lfm2chat.spec.config import ATTENTION, Lfm2Config
 
 BeforeLayer = Callable[[], None]
@@ -208,7 +213,7 @@ class Lfm2Model(nn.Module):
         self.embedding_norm = RMSNorm(config.hidden_size, eps=config.norm_eps)
         initialise(self, std=config.initializer_range)
 
-    def forward(  # noqa: D417, PLR0917 - the documented order
+    def forward(  # noqa: PLR0917 - the documented order
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -296,6 +301,39 @@ class Lfm2ForCausalLM(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         initialise(self.lm_head, std=config.initializer_range)
         self.tie_weights()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        dtype: str | torch.dtype = "auto",
+        device: str | torch.device = "auto",
+    ) -> Lfm2ForCausalLM:
+        """The model in ``folder``, ready to answer: in evaluation mode, recording no gradients.
+
+        Args:
+            folder: Holds config.json and model.safetensors, or several files and their index.
+            dtype: "auto" keeps the weights' own precision where the device is good at it; else
+                "bfloat16", "float16", "float32" or torch's name for one.
+            device: "auto" takes a GPU where one is, else any device that torch knows.
+
+        Raises:
+            ConfigError, WeightsError: The folder is no LFM2, or its files do not fit together.
+            NotEnoughMemoryError: It would not fit into the memory that is free.
+            UsageError: ``dtype`` or ``device`` names nothing that can be used here.
+        """
+        config = read_config(Path(folder))
+        files = check_weights(Path(folder), config)
+        place = choose_device(device)
+        precision = choose_dtype(dtype, stored=STORED[files.dtype], device=place)
+        check_memory(config, dtype=precision, device=place)
+        # "meta": shapes without memory, so the weights are allocated once, by the loader.
+        with torch.device("meta"):
+            model = cls(config)
+        fill(model, files, dtype=precision, device=place)
+        model.tie_weights()
+        return model.eval().requires_grad_(requires_grad=False)
 
     def forward(  # noqa: D417, PLR0917 - the documented order
         self,

@@ -1,0 +1,95 @@
+"""safetensors to a model and back.
+
+In: a folder that ``modelfiles`` has checked and a model built on "meta" (shapes, no memory). Out:
+the model with its weights. Each tensor is allocated once, in the precision wanted, and filled
+through a small buffer: no second copy, and no map of a foreign file, which whoever truncates it
+would turn into a bus error.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lfm2chat.engine.device import STORED
+from lfm2chat.errors import WeightsError
+from lfm2chat.modelfiles import TensorInfo, WeightFiles
+from lfm2chat.spec.config import Lfm2Config
+
+BUFFER_BYTES = 8 * 2**20
+
+
+def fill(model: nn.Module, files: WeightFiles, *, dtype: torch.dtype, device: torch.device) -> None:
+    """Give ``model`` the weights in ``files``, in place, file by file in the order of the bytes.
+
+    The caller ties the head afterwards, where the config ties it: it is not read then.
+
+    Raises:
+        WeightsError: A file became shorter since it was checked, or cannot be read.
+    """
+    buffer = bytearray(BUFFER_BYTES)
+    wanted = dict(model.named_parameters(remove_duplicate=False))
+    if files.config.tie_word_embeddings:
+        wanted.pop("lm_head.weight", None)
+    for header in files.headers:
+        try:
+            with header.path.open("rb", buffering=0) as file:
+                for tensor in header.tensors.values():
+                    if tensor.name in wanted:
+                        loaded = torch.empty(tensor.shape, dtype=dtype, device=device)
+                        _read(file, tensor, loaded, buffer)
+                        _place(model, tensor.name, loaded)
+        except OSError as error:
+            raise WeightsError(
+                f"{header.path} cannot be read: {error.strerror or error}",
+                hint="look at the disk, or download the model again",
+            ) from None
+
+
+def save(model: nn.Module, config: Lfm2Config, folder: Path) -> None:
+    """Write config.json and model.safetensors into ``folder``; ``transformers`` loads it too.
+
+    A tied head is left out, as in the published models. Existing files are replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    if config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    dtype = str(next(iter(state.values())).dtype).removeprefix("torch.")
+    values = config.to_dict() | {"dtype": dtype, "torch_dtype": dtype}
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _read(file: io.FileIO, tensor: TensorInfo, target: Tensor, buffer: bytearray) -> None:
+    """Fill ``target`` from the file, converting to its dtype piece by piece."""
+    stored = STORED[tensor.dtype]
+    flat = target.view(-1)
+    file.seek(tensor.start)
+    done = 0
+    while done < tensor.nbytes:
+        piece = min(BUFFER_BYTES, tensor.nbytes - done)
+        read = 0
+        with memoryview(buffer)[:piece] as view:
+            while read < piece:
+                count = file.readinto(view[read:])
+                if not count:
+                    raise WeightsError(
+                        f"{tensor.name} is cut off: the file became shorter",
+                        hint="nothing may write to a model while it loads; download it again",
+                    )
+                read += count
+        numbers = torch.frombuffer(buffer, dtype=stored, count=piece // stored.itemsize)
+        first = done // stored.itemsize
+        flat[first : first + numbers.numel()].copy_(numbers)
+        done += piece
+
+
+def _place(model: nn.Module, name: str, loaded: Tensor) -> None:
+    path, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(path), attribute, nn.Parameter(loaded, requires_grad=False))
