@@ -82,7 +82,7 @@ def set_threads(threads: int = 0) -> int:
 
 
 def _cpu_is_good_at(dtype: torch.dtype) -> bool:
-    if dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+    if dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     # oneDNN's own answer: it has fast kernels where the processor has the instructions.
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
