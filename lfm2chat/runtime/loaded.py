@@ -88,7 +88,7 @@ def load_model(entry: ModelEntry, settings: Settings) -> LoadedModel:
         model=model,
         tokenizer=tokenizer,
         template=ChatTemplate.from_folder(entry.folder, tokenizer),
-        eos_token_ids=frozenset(generation.eos_token_ids or (config.eos_token_id,)),
+        eos_token_ids=frozenset(generation.eos_token_ids or config.eos_token_ids),
         context_tokens=min(settings.context_tokens or limit, config.max_position_embeddings),
         recommended=_recommended(entry, generation.sampling),
         parameters=config.num_parameters,
