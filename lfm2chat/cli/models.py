@@ -57,13 +57,14 @@ def pull_command(
 
     This command alone opens a network connection. HF_ENDPOINT names a mirror, HF_TOKEN a token.
     """
-    from lfm2chat.hub.download import Progress, pull  # http code that no other command needs
+    from lfm2chat.hub.download import pull  # http code that no other command needs
+    from lfm2chat.hub.fetch import Progress
 
     paths = prepare_folders()
     card = find_card(name)
     if card is not None:
-        narrate(f"{card.name}: {card.licence}, {card.licence_url}")
-        narrate(f"  {card.licence_condition}")
+        narrate(f"{card.name}: {card.licence.name}, {card.licence.url}")
+        narrate(f"  {card.licence.condition}")
     shown = _ProgressLine()
 
     def on_progress(progress: Progress) -> None:
@@ -129,8 +130,8 @@ def _facts(entry: ModelEntry | None, card: ModelCard | None) -> list[tuple[str, 
             ("context", f"{card.context_tokens:,} tokens"),
             ("languages", ", ".join(card.languages)),
             ("good for", card.good_for),
-            ("licence", f"{card.licence} ({card.licence_url})"),
-            ("", card.licence_condition),
+            ("licence", f"{card.licence.name} ({card.licence.url})"),
+            ("", card.licence.condition),
         ]
     return facts
 

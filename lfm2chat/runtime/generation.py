@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lfm2chat.chat.detokenize import StreamingDetokenizer
 from lfm2chat.chat.stops import StopMatcher
@@ -21,6 +22,9 @@ from lfm2chat.errors import ContextFullError
 from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SEED_BITS = 32
 MIN_ANSWER_TOKENS = 16
@@ -151,7 +155,7 @@ class _Run:
 
     def steps(self) -> Iterator[Step]:
         # 1. Read what the cache does not hold, with a mark at every message's end.
-        logits = None
+        logits: Tensor | None = None
         total = len(self._prompt.ids)
         yield Reading(self._cached, total, self._cached)
         ends = [end for end in self._prompt.boundaries if self._cached < end < total]
@@ -173,11 +177,12 @@ class _Run:
                 return
             if end < total:
                 self._context.mark()
-        self._prefill_s = time.monotonic() - self._started
         # 2. Draw tokens until something ends it.
-        yield from self._write(logits)
+        if logits is not None:
+            self._prefill_s = time.monotonic() - self._started
+            yield from self._write(logits)
 
-    def _write(self, logits: object) -> Iterator[Step]:
+    def _write(self, logits: Tensor) -> Iterator[Step]:
         detokenizer = StreamingDetokenizer(self._loaded.tokenizer)
         stops = StopMatcher(self._sampling.stop)
         shown: list[str] = []

@@ -44,7 +44,7 @@ def available_models(models_folder: Path) -> list[ModelEntry]:
     event loop.
     """
     found = [
-        ModelEntry(model.name, model.folder, model.size_bytes, problem=model.problem)
+        ModelEntry(model.name, model.folder, model.bytes, problem=model.problem)
         for model in list_models(models_folder)
     ]
     return [guide_entry(), *found]
@@ -59,4 +59,4 @@ def resolve_model(name: str, models_folder: Path) -> ModelEntry:
     if name in ("", GUIDE):
         return guide_entry()
     model = find_model(name, models_folder)
-    return ModelEntry(model.name, model.folder, model.size_bytes, problem=model.problem)
+    return ModelEntry(model.name, model.folder, model.bytes, problem=model.problem)

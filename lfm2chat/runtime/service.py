@@ -253,9 +253,9 @@ class ChatService:
         """On the store's writer thread: answer what is on disk, or say that it is not."""
         error = done.exception()
         if error is not None:
-            known = isinstance(error, Lfm2ChatError)
-            hint = error.hint if known else ""
-            code = error.exit_code if known else Lfm2ChatError.exit_code
+            hint, code = "", Lfm2ChatError.exit_code
+            if isinstance(error, Lfm2ChatError):
+                hint, code = error.hint, error.exit_code
             self._emit(TurnFailed(command.turn, str(error), hint, code))
             return
         stored = StoredTurn(*done.result())

@@ -1,0 +1,58 @@
+"""What every test may use: a home of its own, and small models on disk."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lfm2chat.paths import Paths
+from lfm2chat.runtime.models import guide_folder
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home: no test sees the folders of who runs it."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("LFM2CHAT_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def paths(home: Path) -> Paths:
+    paths = Paths.under(home)
+    paths.create()
+    return paths
+
+
+@pytest.fixture
+def make_model(paths: Paths):
+    """A factory of models on disk: random weights, the guide's tokenizer and template."""
+
+    def make(name: str, **config: object) -> Path:
+        import torch
+
+        from lfm2chat.engine import Lfm2ForCausalLM
+        from lfm2chat.spec import Lfm2Config
+
+        folder = paths.models / name
+        folder.mkdir(parents=True)
+        guide = guide_folder()
+        for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            shutil.copy(guide / file, folder / file)
+        values = json.loads((guide / "config.json").read_text())
+        values |= {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1} | config
+        (folder / "config.json").write_text(json.dumps(values))
+        torch.manual_seed(len(name))
+        model = Lfm2ForCausalLM(Lfm2Config.from_dict(values))
+        from safetensors.torch import save_file
+
+        tensors = {
+            key: tensor.contiguous()
+            for key, tensor in model.state_dict().items()
+            if key != "lm_head.weight"
+        }
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return make
