@@ -112,15 +112,28 @@ class ChatTemplate:
                 ]
             ),
         )
-        if rendering.segments is None:
+        segments = rendering.segments
+        if segments is None or self._writes_into_texts(segments, texts):
             return self._encode_whole(rendering.text, texts)
         unchanged = {
             segment.message
-            for segment in rendering.segments
+            for segment in segments
             if segment.message is not None and segment.text == texts[segment.message]
         }
-        kept = {number: own[number] for number in unchanged if own[number]}
-        return self._encode_segments(rendering.segments, kept)
+        return self._encode_segments(segments, {i: own[i] for i in unchanged if own[i]})
+
+    def _writes_into_texts(self, segments: Sequence[Segment], texts: Sequence[str]) -> bool:
+        """Whether the template put an added token of its own into a text that it changed."""
+        changed = [
+            (segment.text, texts[segment.message])
+            for segment in segments
+            if segment.message is not None and segment.text != texts[segment.message]
+        ]
+        return any(
+            after.count(control) > before.count(control)
+            for after, before in changed
+            for control in self.tokenizer.control_texts
+        )
 
     def _own_ids(self, message: PromptMessage) -> tuple[int, ...]:
         """The ids that the model generated for ``message``, where they count here."""
