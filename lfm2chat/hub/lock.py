@@ -24,7 +24,7 @@ class PullLock:
 
     Raises:
         PullCancelledError: ``cancelled`` said so while waiting.
-        ModelError: The file cannot be made.
+        ModelError: The file cannot be made or locked.
     """
 
     def __init__(
@@ -49,6 +49,9 @@ class PullLock:
             raise write_error(error, self._path) from error
         try:
             self._wait()
+        except OSError as error:  # a network folder that knows no locks
+            os.close(self._descriptor)
+            raise write_error(error, self._path) from error
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -74,7 +77,7 @@ if sys.platform == "win32":
     def _try_lock(descriptor: int) -> bool:
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
+        except PermissionError:
             return False
         return True
 

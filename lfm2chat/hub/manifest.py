@@ -98,7 +98,7 @@ def read_manifest(folder: Path) -> Manifest | None:
             raw = stream.read(_MAX_BYTES + 1)
         data = json.loads(raw) if len(raw) <= _MAX_BYTES else None
         return _parse(data)
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -111,7 +111,8 @@ def _parse(data: Any) -> Manifest:
         if type(size) is not int or not SHA256.fullmatch(sha256) or Path(name).name != name:
             raise ValueError(f"bad record of {name!r}")
         files[name] = FileRecord(size, sha256)
-    texts = [data["repository"], data["revision"], data["commit"], data["downloaded"]]
-    if not all(isinstance(text, str) for text in texts):
+    repository, revision = data["repository"], data["revision"]
+    commit, downloaded = data["commit"], data["downloaded"]
+    if not all(isinstance(text, str) for text in (repository, revision, commit, downloaded)):
         raise TypeError("a text of the manifest is not a text")
-    return Manifest(*texts, files=files)
+    return Manifest(repository, revision, commit, downloaded, files)
