@@ -1,0 +1,289 @@
+"""The Textual app: wiring only. :func:`run_app` is the way in.
+
+It makes the service after the first paint, takes its events in, and ends in good order. torch is
+imported by the service's worker thread, never here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.command import Provider
+from textual.screen import Screen
+
+from lfm2chat.chat.text import safe
+from lfm2chat.errors import Lfm2ChatError, SettingsError
+from lfm2chat.paths import Paths
+from lfm2chat.runtime.events import Event
+from lfm2chat.runtime.service import ChatService
+from lfm2chat.settings import Settings, read_settings, write_setting
+from lfm2chat.store import Store
+from lfm2chat.tui.clipboard import copy
+from lfm2chat.tui.desk import Desk
+from lfm2chat.tui.messages import Failure, ServiceEvent
+from lfm2chat.tui.palette import ChatCommands
+from lfm2chat.tui.screens.chat import ChatScreen
+from lfm2chat.tui.screens.help import HelpScreen
+from lfm2chat.tui.screens.models import ModelsScreen
+from lfm2chat.tui.state import ChatState, ModelState
+from lfm2chat.tui.terminal import modified_keys, redirect_native_stderr
+from lfm2chat.tui.theme import DEFAULT_THEME, load_themes, packaged_themes
+
+QUIT_AGAIN_S = 2.0
+CLOSE_S = 5.0
+# A terminated process has two seconds in all.
+CLOSE_ON_SIGNAL_S = 1.5
+log = logging.getLogger(__name__)
+
+ServiceFactory = Callable[[Callable[[Event], None]], ChatService]
+
+
+def run_app(paths: Paths, *, model: str = "") -> int:
+    """Open the app and stay until it is closed; gives the exit code. On the main thread.
+
+    ``model`` of an empty name means the one that was used last. stdin and stdout must be a
+    terminal. The folders of ``paths`` must exist.
+
+    Raises:
+        SettingsError: config.toml has a mistake.
+        StoreError: The store cannot be opened.
+        Lfm2ChatError: The app failed; the log has the details.
+    """
+    settings = read_settings(paths.config_file)
+    store = Store.open(paths.store)
+    try:
+        app = Lfm2ChatApp(
+            lambda emit: ChatService(paths=paths, settings=settings, store=store, emit=emit),
+            paths=paths,
+            settings=settings,
+            model=model or None,
+        )
+        with redirect_native_stderr(paths.log_file), modified_keys():
+            app.run()
+    finally:
+        store.close()
+    if app.fault is not None:
+        raise Lfm2ChatError(
+            f"the app failed: {app.fault}", hint=f"the log has the details: {paths.log_file}"
+        )
+    return app.return_code or 0
+
+
+class Lfm2ChatApp(App[None]):
+    """The chat application. ``return_code`` after ``run()``: 0, 143, 129 or an error's own code.
+
+    ``make_service`` is called once, on the event loop's thread, after the first paint; what it
+    gives is started and closed here. ``model`` of None means the one that was used last.
+    """
+
+    TITLE = "lfm2chat"
+    ENABLE_COMMAND_PALETTE = True
+    PAUSE_GC_ON_SCROLL = True
+    NOTIFICATION_TIMEOUT = 6
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {ChatCommands}
+    SCREENS: ClassVar[dict[str, Callable[[], Screen[None]]]] = {"help": HelpScreen}
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
+        Binding("ctrl+c", "copy_or_quit", "Copy", show=False),
+    ]
+
+    def __init__(
+        self,
+        make_service: ServiceFactory,
+        *,
+        paths: Paths,
+        settings: Settings,
+        model: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._make_service = make_service
+        self._paths = paths
+        self._settings = settings
+        self._first_model = model
+        self._service: ChatService | None = None
+        self._quit_asked_s = 0.0
+        self._leaving = False
+        self.fault: str | None = None
+        self.state = ChatState(ModelState(model or settings.model or "guide"))
+        self.theme_labels: dict[str, str] = {}
+        self._theme_errors: list[SettingsError] = []
+        self._load_themes()
+        self.chat = ChatScreen(state=self.state, settings=settings)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Stand-ins for our own style variables, for Textual's themes, which lack them."""
+        return {"muted": "ansi_bright_black", "rule": "ansi_bright_black"}
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        for error in self._theme_errors:
+            self._fail(str(error), error.hint)
+        if not self._settings.animations:
+            self.animation_level = "none"
+        self._handle_signals()
+        self.push_screen(self.chat)
+        self.call_after_refresh(self._connect)
+
+    async def _connect(self) -> None:
+        try:
+            self._service = self._make_service(self._emit)
+        except Lfm2ChatError as error:
+            self.exit(return_code=error.exit_code, message=Text(safe(f"{error}\n{error.hint}")))
+            return
+        self._service.start(self._first_model or "")
+        self.state.model.name = self._service.model_name
+        await self.chat.connect(
+            Desk(service=self._service, state=self.state, settings=self._settings, fail=self._fail)
+        )
+
+    def _emit(self, event: Event) -> None:
+        self.chat.post_message(ServiceEvent(event))
+
+    def _fail(self, message: str, hint: str) -> None:
+        self.post_message(Failure(message, hint))
+
+    @on(Failure)
+    def _show_failure(self, failure: Failure) -> None:
+        text = safe(f"{failure.message}\n{failure.hint}" if failure.hint else failure.message)
+        self.notify(text[:1000], severity="error", timeout=12, markup=False)
+
+    async def _leave(self, code: int, *, timeout_s: float) -> None:
+        """Save, stop, end the threads, exit; a second call while it runs does nothing."""
+        if self._leaving:
+            return
+        self._leaving = True
+        self.chat.keep_draft()
+        if self._service is not None:
+            await asyncio.to_thread(self._service.close, timeout_s)
+            self._service = None
+        self.exit(return_code=code)
+
+    async def on_unmount(self) -> None:
+        # Whatever ended the app: the store is closed and the threads are joined.
+        if self._service is not None and not self._leaving:
+            service, self._service = self._service, None
+            await asyncio.to_thread(service.close, CLOSE_S)
+
+    def _fatal_error(self) -> None:
+        """Textual's own would print the values of all variables: conversations, that is."""
+        error = sys.exc_info()[1]
+        self.fault = type(error).__name__
+        frames = "" if error is None else "".join(traceback.format_tb(error.__traceback__))
+        log.error("the app failed: %s\n%s", self.fault, frames)
+        self._close_messages_no_wait()
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is None:
+                continue
+            # Not on Windows, and only on the main thread.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, partial(self._on_signal, int(number)))
+
+    def _on_signal(self, number: int) -> None:
+        self.run_worker(self._leave(128 + number, timeout_s=CLOSE_ON_SIGNAL_S), group="leave")
+
+    # --- commands of the app --------------------------------------------------------------------
+
+    async def action_quit(self) -> None:
+        """Save everything and quit."""
+        await self._leave(0, timeout_s=CLOSE_S)
+
+    def action_palette(self) -> None:
+        """Search every command."""
+        self.action_command_palette()
+
+    def action_help_quit(self) -> None:
+        """Textual's own name for ctrl+c where nothing else takes it."""
+        self.action_copy_or_quit()
+
+    def action_copy_or_quit(self) -> None:
+        """Copy a selection; else stop the answer; else quit on the second press."""
+        selected = self.screen.get_selected_text()
+        now = time.monotonic()
+        if selected:
+            self._copy(selected)
+            self.screen.clear_selection()
+        elif self.screen is self.chat and self.chat.stop_answer():
+            return
+        elif now - self._quit_asked_s < QUIT_AGAIN_S:
+            self.run_worker(self._leave(0, timeout_s=CLOSE_S), group="leave")
+        else:
+            self._quit_asked_s = now
+            self.notify("Press Ctrl+C again to quit.", timeout=QUIT_AGAIN_S, markup=False)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Textual's widgets copy through this."""
+        self._clipboard = text
+        self._copy(text)
+
+    @work(thread=True, group="copy", exit_on_error=False)
+    def _copy(self, text: str) -> None:
+        copied = copy(safe(text), write_terminal=self._write_terminal)
+        if copied.by and copied.certain:
+            said = f"Copied ({copied.by})."
+        elif copied.by:
+            said = "Handed to the terminal's clipboard; whether it took it, it does not say."
+        else:
+            said = "Not copied: no clipboard program found, and too long for the terminal."
+        self.notify(said, markup=False, severity="information" if copied.by else "warning")
+
+    def _write_terminal(self, sequence: str) -> None:
+        if self._driver is not None:
+            self._driver.write(sequence)
+
+    @work(group="models", exclusive=True, exit_on_error=False)
+    async def action_models(self) -> None:
+        """Choose the model that answers next."""
+        service = self._service
+        if service is None:
+            return
+        name = await self.push_screen_wait(
+            ModelsScreen(service.models, current=self.state.model.name)
+        )
+        if name is not None:
+            service.select_model(name)
+
+    def choose_theme(self, name: str) -> None:
+        """Use a theme, now and at the next start."""
+        self.theme = name
+        try:
+            write_setting(self._paths.config_file, "theme", name)
+        except SettingsError as error:
+            self._fail(str(error), error.hint)
+
+    def _load_themes(self) -> None:
+        found = load_themes((packaged_themes(), self._paths.user_themes))
+        for theme in found.themes.values():
+            self.register_theme(theme)
+        self.theme_labels = dict(found.labels)
+        self._theme_errors = list(found.errors)
+        wanted = self._settings.theme
+        if wanted in found.themes:
+            self.theme = wanted
+            return
+        self._theme_errors.append(
+            SettingsError(
+                f"there is no theme {wanted!r}",
+                hint="known are: " + ", ".join(sorted(found.themes)),
+            )
+        )
+        if DEFAULT_THEME in found.themes:
+            self.theme = DEFAULT_THEME

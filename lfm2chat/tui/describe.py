@@ -1,0 +1,53 @@
+"""The state in words: what the status line says. No widgets."""
+
+from __future__ import annotations
+
+from lfm2chat.tui import wording
+from lfm2chat.tui.state import ChatState, LiveTurn
+from lfm2chat.tui.widgets.status import Status
+
+
+def status(state: ChatState) -> Status:
+    """The status line for the conversation that is shown."""
+    model = state.model
+    turn = state.running(state.shown)
+    phase, tone = _model_phase(state) if turn is None else _turn_phase(turn)
+    if model.phase == "loading" and (turn is None or not turn.text):
+        phase, tone = f"loading {model.loading or model.name}", "busy"
+    use = state.context.get(state.shown)
+    context = reuse = ""
+    if use is not None and (use.used or use.read):
+        limit = f"/{model.context_tokens}" if model.context_tokens else ""
+        context = f"context {use.used}{limit}"
+        reuse = f"reused {use.cached} · read {use.read}"
+        if use.left_out:
+            context = f"{use.left_out} messages left out · {context}"
+    speed = ""
+    if turn is not None:
+        speed = wording.rate(wording.live_rate(turn.generated_tokens, turn.decode_s))
+    return Status(model.name, phase, tone, speed, context, reuse)
+
+
+def _model_phase(state: ChatState) -> tuple[str, str]:
+    match state.model.phase:
+        case "ready":
+            busy = bool(state.live)
+            return ("writing elsewhere", "busy") if busy else ("ready", "ready")
+        case "failed":
+            return "no model: F3 chooses one", "error"
+        case _:
+            return "loading", "busy"
+
+
+def _turn_phase(turn: LiveTurn) -> tuple[str, str]:
+    if turn.stopping:
+        return "stopping", "busy"
+    if turn.assistant is None:
+        return "saving", "busy"
+    if turn.generated_tokens or turn.text:
+        return "writing", "busy"
+    if turn.prefill is None:
+        return "waiting", "busy"
+    todo = turn.prefill.total - turn.prefill.cached
+    done = turn.prefill.done - turn.prefill.cached
+    return f"reading {100 * done // todo if todo > 0 else 100} %", "busy"

@@ -1,0 +1,180 @@
+"""What the user does, as calls to the service and changes of the state. No widgets here.
+
+The screen asks the desk and shows what comes of it. Everything runs on the event loop's thread;
+reads of the store run in a thread and are awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from lfm2chat.chat.turns import Conversation, Message, Role
+from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.runtime.service import ChatService
+from lfm2chat.settings import Settings
+from lfm2chat.spec import SamplingParams
+from lfm2chat.tui.state import ChatState, ContextUse, Draft, LiveTurn
+
+
+class Desk:
+    """One user's hands on one service. ``fail`` is told what went wrong later, from any thread."""
+
+    def __init__(
+        self,
+        *,
+        service: ChatService,
+        state: ChatState,
+        settings: Settings,
+        fail: Callable[[str, str], None],
+    ) -> None:
+        self._service = service
+        self._state = state
+        self._settings = settings
+        self._fail = fail
+        self._trashed: list[int] = []
+
+    # --- turns --------------------------------------------------------------------------------
+
+    def send(self, text: str) -> bool:
+        """Send ``text`` in the open conversation: True when it went to the service, False when
+        it waits in the queue for the answer that runs.
+
+        Raises:
+            Lfm2ChatError: The service does not take it.
+        """
+        key = self._state.shown
+        if self._state.running(key) is not None:
+            self._state.queued.setdefault(key, []).append(text)
+            self.save_draft(key, Draft())
+            return False
+        self._submit(key, text)
+        return True
+
+    def send_next(self, key: int) -> str | None:
+        """Send the next message that waits in a conversation; its text, or None if none waits.
+
+        Raises:
+            Lfm2ChatError: The service does not take it; it is the first in the queue still.
+        """
+        waiting = self._state.queued.get(key)
+        if not waiting:
+            return None
+        text = waiting[0]
+        self._submit(key, text)
+        waiting.pop(0)
+        return text
+
+    def _submit(self, key: int, text: str) -> None:
+        turn = self._service.submit(
+            text,
+            conversation_id=key if key > 0 else None,
+            sampling=self.sampling(key),
+        )
+        self._state.begin(turn, key=key, prompt=text)
+        # After the turn: both go through one writer in this order, so a crash between them
+        # leaves the text twice, never nowhere.
+        self.save_draft(key, Draft())
+
+    def stop(self) -> LiveTurn | None:
+        """Stop the answer of the open conversation; the turn, or None if none runs."""
+        running = self._state.running(self._state.shown)
+        if running is not None:
+            running.stopping = True
+            self._service.cancel(running.turn)
+        return running
+
+    # --- conversations ------------------------------------------------------------------------
+
+    async def conversations(self) -> list[Conversation]:
+        """All that are not in the trash, the one that changed last first."""
+        return await asyncio.to_thread(self._service.conversations)
+
+    async def open(self, key: int) -> list[Message]:
+        """The stored messages of a conversation; its draft and sampling go into the state.
+
+        Raises:
+            Lfm2ChatError: The store cannot give it.
+        """
+        messages: list[Message] = []
+        if key > 0:
+            conversation = await asyncio.to_thread(self._service.conversation, key)
+            messages = await asyncio.to_thread(self._service.messages, key)
+            self._state.sampling.setdefault(key, conversation.sampling)
+            self._state.drafts.setdefault(key, Draft(conversation.draft))
+            self._remember_context(key, messages)
+        return messages
+
+    def _remember_context(self, key: int, messages: list[Message]) -> None:
+        """What the last answer left in the context, until a turn tells it anew."""
+        for message in reversed(messages):
+            if message.role is Role.ASSISTANT and message.timing is not None:
+                timing = message.timing
+                use = ContextUse(
+                    timing.prompt_tokens + timing.generated_tokens,
+                    timing.cached_tokens,
+                    timing.prefilled_tokens,
+                )
+                self._state.context.setdefault(key, use)
+                return
+
+    def rename(self, key: int, title: str) -> None:
+        """Give a conversation another title."""
+        self._watch(self._service.rename(key, title))
+
+    def delete(self, key: int) -> None:
+        """Move a conversation to the trash."""
+        self._watch(self._service.delete(key))
+        self._trashed.append(key)
+
+    async def restore(self) -> int | None:
+        """Bring the conversation back that was deleted last; its key, None if there is none.
+
+        Raises:
+            Lfm2ChatError: The store cannot do it.
+        """
+        if not self._trashed:
+            trashed = await asyncio.to_thread(self._service.conversations, trashed=True)
+            trashed.sort(key=lambda entry: entry.trashed_at or 0.0)
+            self._trashed = [entry.id for entry in trashed]
+        if not self._trashed:
+            return None
+        key = self._trashed.pop()
+        await asyncio.wrap_future(self._service.restore(key))
+        return key
+
+    # --- drafts and sampling ------------------------------------------------------------------
+
+    def save_draft(self, key: int, draft: Draft) -> None:
+        """Keep what stands in the prompt; on disk too, once the conversation is there."""
+        if self._state.drafts.get(key, Draft()) == draft:
+            return
+        self._state.drafts[key] = draft
+        if key > 0:
+            self._watch(self._service.save_draft(key, draft.joined()))
+
+    def recommended(self) -> SamplingParams:
+        """The model's advice, with the user's settings laid over it."""
+        return self._settings.sampling_over(self._state.model.recommended or SamplingParams())
+
+    def sampling(self, key: int) -> SamplingParams:
+        """What the next turn of a conversation is sampled with."""
+        return self._state.sampling.get(key) or self.recommended()
+
+    def choose_sampling(self, key: int, params: SamplingParams | None) -> None:
+        """Sample with ``params`` from the next turn on; None means as recommended."""
+        self._state.sampling[key] = params
+        if key > 0:
+            self._watch(self._service.set_sampling(key, params or self.recommended()))
+
+    def _watch(self, future: Future[Any]) -> None:
+        def look(done: Future[Any]) -> None:
+            if done.cancelled():
+                return
+            error = done.exception()
+            if error is not None:
+                self._fail(str(error), error.hint if isinstance(error, Lfm2ChatError) else "")
+
+        future.add_done_callback(look)

@@ -1,0 +1,493 @@
+"""The chat screen: it lays the regions out, routes events to them, and carries out commands.
+
+What is decided stands in :mod:`lfm2chat.tui.desk`, what is known in :mod:`lfm2chat.tui.state`;
+this screen only shows it. Service events are posted to it and go through one handler; those of a
+conversation that is not shown change the state and the list, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.events import Click
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Markdown, Static
+
+from lfm2chat.chat.turns import Conversation
+from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.runtime.events import (
+    ConversationChanged,
+    Event,
+    ModelFailed,
+    ModelLoaded,
+    SaveFailed,
+    TextDelta,
+    TurnAccepted,
+    TurnFailed,
+    TurnFinished,
+)
+from lfm2chat.settings import Settings
+from lfm2chat.tui import describe
+from lfm2chat.tui.desk import Desk
+from lfm2chat.tui.keys import COMMANDS, Command
+from lfm2chat.tui.messages import Failure, ServiceEvent
+from lfm2chat.tui.screens.link import LinkScreen
+from lfm2chat.tui.screens.rename import RenameScreen
+from lfm2chat.tui.state import ChatState, Draft, LiveTurn
+from lfm2chat.tui.widgets.conversations import ConversationList
+from lfm2chat.tui.widgets.keybar import KeyBar
+from lfm2chat.tui.widgets.prompt import Prompt
+from lfm2chat.tui.widgets.sampling import SamplingPanel
+from lfm2chat.tui.widgets.status import StatusLine
+from lfm2chat.tui.widgets.transcript import Transcript
+from lfm2chat.tui.widgets.waiting import WaitingList
+
+DRAFT_DELAY_S = 0.3
+# Below this width the list and the sampling controls are shown only when asked for, one at a time.
+WIDE = 100
+AGES_REFRESH_S = 60.0
+# Commands that the app itself carries out.
+_OF_THE_APP = ("quit", "palette", "copy_or_quit", "models")
+
+
+def action_of(command: Command) -> str:
+    """The Textual action that carries ``command`` out, seen from the chat screen."""
+    return f"app.{command.id}" if command.id in _OF_THE_APP else command.id
+
+
+def registry_bindings() -> list[BindingType]:
+    """The bindings of the commands that work everywhere, from the one registry."""
+    return [
+        Binding(
+            ",".join(entry.keys),
+            action_of(entry),
+            entry.label,
+            show=entry.footer,
+            tooltip=entry.help,
+            id=entry.id,
+            priority=entry.id == "quit",
+        )
+        for entry in COMMANDS
+        if entry.scope == "app"
+    ]
+
+
+class ChatScreen(Screen[None]):
+    """The one screen that is always there. ``connect`` gives it the service once it exists."""
+
+    CSS_PATH = "chat.tcss"
+    AUTO_FOCUS = "#prompt-area"
+    BINDINGS: ClassVar[list[BindingType]] = registry_bindings()
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
+        (0, "-narrow"),
+        (80, "-normal"),
+        (WIDE, "-wide"),
+        (140, "-huge"),
+    ]
+
+    def __init__(self, *, state: ChatState, settings: Settings) -> None:
+        super().__init__()
+        self._state = state
+        self._desk: Desk | None = None
+        # None: as the width has it; otherwise what the user wants.
+        self._sidebar_wanted: bool | None = None if settings.sidebar else False
+        self._panel_wanted = settings.sampling_panel
+        self._conversations: list[Conversation] = []
+        self._draft_timer: Timer | None = None
+        # Held by whoever changes what is shown: events, sending, opening.
+        self._changing = asyncio.Lock()
+        self.list = ConversationList(id="list")
+        self.transcript = Transcript(id="transcript")
+        self.prompt = Prompt(id="prompt")
+        self.panel = SamplingPanel(id="panel")
+        self.waiting = WaitingList(id="waiting")
+        self.status = StatusLine(id="status")
+        self.keybar = KeyBar(id="keys")
+        self._below = Static(Content("↓ more below"), id="below", markup=False)
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="body"):
+            with Vertical(id="sidebar"):
+                yield Static(Content("Conversations"), classes="panel-title", markup=False)
+                yield self.list
+            with Vertical(id="main"):
+                yield self.transcript
+                yield self._below
+                with Vertical(id="composer"):
+                    yield self.waiting
+                    yield self.prompt
+            yield self.panel
+        yield self.status
+        yield self.keybar
+
+    async def on_mount(self) -> None:
+        self._below.display = False
+        await self.transcript.show(())
+        self._lay_out()
+        self._describe()
+        self.set_interval(AGES_REFRESH_S, self._show_list)
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """What the list holds."""
+        return list(self._conversations)
+
+    # --- the service --------------------------------------------------------------------------
+
+    async def connect(self, desk: Desk) -> None:
+        """Take the service into use: list what is stored, open what was open last."""
+        self._desk = desk
+        try:
+            self._conversations = await desk.conversations()
+        except Lfm2ChatError as error:
+            self._tell(str(error), error.hint)
+        self._show_list()
+        if self._conversations and self.prompt.draft.empty and self._state.shown < 0:
+            await self._open(self._conversations[0].id)
+        else:
+            self._show_sampling()
+            self._describe()
+
+    @on(ServiceEvent)
+    async def _take(self, message: ServiceEvent) -> None:
+        # State and screen change together: a conversation that is opened meanwhile would
+        # otherwise miss a piece of the running text, or show it twice.
+        async with self._changing:
+            turn = self._state.apply(message.event)
+            await self._show_event(message.event, turn)
+
+    async def _show_event(self, event: Event, turn: LiveTurn | None) -> None:
+        """Show ``event``; ``turn`` is the one it is about, as the state has it now."""
+        here = turn is not None and turn.key == self._state.shown
+        match event:
+            case TurnAccepted():
+                self._upsert(event.conversation)
+                if here:
+                    await self.transcript.accept(event.user, event.assistant)
+            case TextDelta() if turn is not None and here and turn.assistant is not None:
+                view = self.transcript.answer_of(turn.assistant.id)
+                if view is not None:
+                    view.feed(event.text)
+            case TurnFinished():
+                await self._finished(event, turn, here=here)
+            case TurnFailed():
+                await self._failed(event, turn, here=here)
+            case ConversationChanged():
+                self._upsert(event.conversation)
+            case ModelLoaded():
+                self._show_sampling()
+            case ModelFailed() | SaveFailed():
+                self._tell(event.message, event.hint)
+            case _:
+                pass
+        self._describe()
+
+    async def _finished(self, event: TurnFinished, turn: LiveTurn | None, *, here: bool) -> None:
+        message = event.message
+        if here:
+            self.transcript.remember(message)
+            view = self.transcript.answer_of(message.id)
+            if view is not None:
+                await view.finish(message)
+        if turn is None:
+            return
+        if turn.stopping:
+            self._return_queue(turn.key)
+        elif self._desk is not None:
+            await self._send_next(self._desk, turn.key, here=here)
+        self._show_list()
+
+    async def _send_next(self, desk: Desk, key: int, *, here: bool) -> None:
+        try:
+            text = desk.send_next(key)
+        except Lfm2ChatError as error:
+            self._tell(str(error), error.hint)
+            self._return_queue(key)
+            return
+        if text is not None and here:
+            await self.transcript.add_waiting(text)
+
+    async def _failed(self, event: TurnFailed, turn: LiveTurn | None, *, here: bool) -> None:
+        self._tell(event.message, event.hint)
+        if turn is None:
+            return
+        if turn.assistant is None:
+            # Not on the disk: the text goes back to where it came from.
+            if here:
+                await self.transcript.drop_waiting()
+            self._return_queue(turn.key, first=turn.prompt)
+            return
+        message = self._state.finished[turn.assistant.id]
+        if here:
+            self.transcript.remember(message)
+            view = self.transcript.answer_of(message.id)
+            if view is not None:
+                await view.finish(message)
+        self._return_queue(turn.key)
+
+    def _return_queue(self, key: int, *, first: str = "") -> None:
+        """Put messages that were not sent back into the prompt, in front of what stands there."""
+        texts = [text for text in (first, *self._state.take_queue(key)) if text]
+        if not texts:
+            return
+        joined = "\n\n".join(texts)
+        if key == self._state.shown:
+            self.prompt.give_back(joined)
+        elif self._desk is not None:
+            draft = self._state.drafts.get(key, Draft())
+            text = f"{joined}\n\n{draft.text}" if draft.text else joined
+            self._desk.save_draft(key, replace(draft, text=text))
+
+    # --- what is shown ------------------------------------------------------------------------
+
+    def _upsert(self, conversation: Conversation) -> None:
+        rest = [entry for entry in self._conversations if entry.id != conversation.id]
+        if conversation.trashed_at is None:
+            rest.append(conversation)
+        self._conversations = sorted(rest, key=lambda entry: (-entry.updated_at, -entry.id))
+        self._show_list()
+
+    def _show_list(self) -> None:
+        writing = frozenset(turn.key for turn in self._state.live.values())
+        self.list.show(self._conversations, shown=self._state.shown, writing=writing)
+
+    def _show_sampling(self) -> None:
+        if self._desk is not None:
+            self.panel.show(
+                self._desk.sampling(self._state.shown), recommended=self._desk.recommended()
+            )
+
+    def _describe(self) -> None:
+        """Status line, queue and key bar, from the state."""
+        self.status.show(describe.status(self._state))
+        self.waiting.show(self._state.queued.get(self._state.shown, ()))
+        self.keybar.show_busy(self._state.running(self._state.shown) is not None)
+
+    def _lay_out(self) -> None:
+        wide = self.app.size.width >= WIDE
+        sidebar = wide if self._sidebar_wanted is None else self._sidebar_wanted
+        self.query_one("#sidebar").display = sidebar
+        self.panel.display = self._panel_wanted
+
+    def _tell(self, message: str, hint: str = "") -> None:
+        self.app.post_message(Failure(message, hint))
+
+    def open_conversation(self, key: int) -> None:
+        """Show another conversation; what runs goes on."""
+        self._open_later(key)
+
+    @work(exclusive=True, group="open", exit_on_error=False)
+    async def _open_later(self, key: int) -> None:
+        await self._open(key)
+
+    async def _open(self, key: int) -> None:
+        self.keep_draft()
+        if self._desk is None:
+            return
+        try:
+            stored = await self._desk.open(key)
+        except Lfm2ChatError as error:
+            self._tell(str(error), error.hint)
+            return
+        async with self._changing:
+            self._state.shown = key
+            # What happened during the read is in the state only.
+            messages = self._state.overlay(key, stored)
+            waiting = [turn.prompt for turn in self._state.turns_of(key) if turn.user is None]
+            await self.transcript.show(messages, waiting=waiting)
+            self.prompt.put(self._state.drafts.get(key, Draft()))
+        self._show_sampling()
+        self._show_list()
+        self._describe()
+
+    # --- what the user does -------------------------------------------------------------------
+
+    @on(Prompt.Submitted)
+    async def _send(self, event: Prompt.Submitted) -> None:
+        event.stop()
+        if self._desk is None:
+            return
+        text = event.draft.joined()
+        async with self._changing:
+            try:
+                sent = self._desk.send(text)
+            except Lfm2ChatError as error:
+                self._tell(str(error), error.hint)
+                return
+            self._cancel_draft()
+            self.prompt.clear()
+            if sent:
+                await self.transcript.add_waiting(text)
+            self._describe()
+
+    @on(Prompt.Changed)
+    def _draft_later(self, event: Prompt.Changed) -> None:
+        event.stop()
+        self._cancel_draft()
+        self._draft_timer = self.set_timer(DRAFT_DELAY_S, self.keep_draft)
+
+    def _cancel_draft(self) -> None:
+        if self._draft_timer is not None:
+            self._draft_timer.stop()
+            self._draft_timer = None
+
+    def keep_draft(self) -> None:
+        """Save what stands in the prompt now."""
+        self._cancel_draft()
+        if self._desk is not None:
+            self._desk.save_draft(self._state.shown, self.prompt.draft)
+
+    @on(ConversationList.Opened)
+    def _open_listed(self, event: ConversationList.Opened) -> None:
+        event.stop()
+        self.prompt.area.focus()
+        if event.conversation_id != self._state.shown:
+            self._open_later(event.conversation_id)
+
+    @on(SamplingPanel.Changed)
+    def _choose_sampling(self, event: SamplingPanel.Changed) -> None:
+        event.stop()
+        if self._desk is not None:
+            self._desk.choose_sampling(self._state.shown, event.params)
+
+    @on(SamplingPanel.Reset)
+    def _reset_sampling(self, event: SamplingPanel.Reset) -> None:
+        event.stop()
+        if self._desk is not None:
+            self._desk.choose_sampling(self._state.shown, None)
+            self._show_sampling()
+
+    @on(Markdown.LinkClicked)
+    def _ask_about_link(self, event: Markdown.LinkClicked) -> None:
+        event.stop()
+        self.app.push_screen(LinkScreen(event.href))
+
+    @on(Transcript.FollowChanged)
+    def _show_below(self, event: Transcript.FollowChanged) -> None:
+        event.stop()
+        self._below.display = not event.following
+
+    @on(Click, "#below")
+    def _go_below(self, event: Click) -> None:
+        event.stop()
+        self.transcript.follow()
+
+    def on_resize(self) -> None:
+        self._lay_out()
+
+    # --- commands, by the names of the registry ---------------------------------------------------
+
+    def action_stop(self) -> None:
+        """Stop the answer; with nothing to stop, back to the prompt and to the end."""
+        if not self.stop_answer():
+            self.prompt.area.focus()
+            self.transcript.follow()
+
+    def stop_answer(self) -> bool:
+        """Stop the answer of the open conversation; whether there was one."""
+        if self._desk is None or self._desk.stop() is None:
+            return False
+        self._describe()
+        return True
+
+    def action_new(self) -> None:
+        """Start a conversation; it is stored with its first message."""
+        self.prompt.area.focus()
+        self._open_later(self._state.new_key())
+
+    def action_help(self) -> None:
+        """Show every key."""
+        self.app.push_screen("help")
+
+    @work(exit_on_error=False)
+    async def action_rename(self) -> None:
+        """Give the open conversation another title."""
+        key = self._state.shown
+        before = next((entry.title for entry in self._conversations if entry.id == key), None)
+        if before is None:
+            self._say("Send a message first: then it can have a name.")
+            return
+        title = await self.app.push_screen_wait(RenameScreen(before))
+        if title is not None and self._desk is not None:
+            self._desk.rename(key, title)
+
+    def action_sampling(self) -> None:
+        """Show or hide the sampling controls."""
+        self._panel_wanted = not self._panel_wanted
+        if self._panel_wanted and self.app.size.width < WIDE:
+            self._sidebar_wanted = False if self._sidebar_wanted else self._sidebar_wanted
+        self._lay_out()
+        self._show_sampling()
+        if self._panel_wanted:
+            self.panel.focus_first()
+        else:
+            self.prompt.area.focus()
+
+    def action_sidebar(self) -> None:
+        """Show or hide the conversation list."""
+        shown = self.query_one("#sidebar").display
+        self._sidebar_wanted = not shown
+        if not shown and self.app.size.width < WIDE:
+            self._panel_wanted = False
+        self._lay_out()
+        (self.prompt.area if shown else self.list).focus()
+
+    @work(exit_on_error=False, group="delete")
+    async def action_delete(self) -> None:
+        """Move the open conversation to the trash and open the next one."""
+        key = self._state.shown
+        if self._desk is None or key < 0:
+            self._say("There is nothing to delete yet.")
+            return
+        following = self.list.neighbour(1) or self.list.neighbour(-1)
+        self._desk.delete(key)
+        self._conversations = [entry for entry in self._conversations if entry.id != key]
+        self._say("Moved to the trash. F9 brings it back.")
+        await self._open(self._state.new_key() if following in (None, key) else following)
+
+    @work(exit_on_error=False, group="delete")
+    async def action_restore(self) -> None:
+        """Bring the conversation back that was deleted last."""
+        if self._desk is None:
+            return
+        try:
+            key = await self._desk.restore()
+        except Lfm2ChatError as error:
+            self._tell(str(error), error.hint)
+            return
+        if key is None:
+            self._say("The trash is empty.")
+        else:
+            await self._open(key)
+
+    def action_previous(self) -> None:
+        """Open the conversation above the open one."""
+        self._open_neighbour(-1)
+
+    def action_next(self) -> None:
+        """Open the conversation below the open one."""
+        self._open_neighbour(1)
+
+    def _open_neighbour(self, step: int) -> None:
+        key = self.list.neighbour(step)
+        if key is not None and key != self._state.shown:
+            self._open_later(key)
+
+    def action_scroll_up(self) -> None:
+        """One page up in the conversation."""
+        self.transcript.page_up()
+
+    def action_scroll_down(self) -> None:
+        """One page down in the conversation."""
+        self.transcript.page_down()
+
+    def _say(self, text: str) -> None:
+        self.app.notify(text, markup=False)

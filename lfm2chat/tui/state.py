@@ -1,0 +1,241 @@
+"""What the app knows: live turns, queued messages, drafts. Plain data, no Textual.
+
+Generation belongs to the service, and what is known about it belongs here, never to a widget:
+a conversation that is left keeps writing, and shows its running text when it is opened again.
+Everything runs on the event loop's thread.
+
+A conversation has a *key*: its number in the store, or a negative number until its first turn is
+committed. :meth:`ChatState.apply` turns events into facts and moves keys when they settle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from lfm2chat.chat.turns import Message, MessageStatus
+from lfm2chat.runtime.events import (
+    Event,
+    ModelFailed,
+    ModelLoaded,
+    ModelLoading,
+    PrefillProgress,
+    TextDelta,
+    TurnAccepted,
+    TurnFailed,
+    TurnFinished,
+)
+from lfm2chat.spec import FinishReason, SamplingParams
+
+# Finished messages are kept to correct what a slower read of the store says about them.
+REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What stands in the prompt: typed text, and pasted texts too large for an editor."""
+
+    text: str = ""
+    pasted: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to send."""
+        return not self.text.strip() and not any(part.strip() for part in self.pasted)
+
+    def joined(self) -> str:
+        """The message that would be sent."""
+        return "\n\n".join(part for part in (self.text.strip("\n"), *self.pasted) if part)
+
+
+@dataclass(slots=True)
+class LiveTurn:
+    """One turn that has not ended. ``text`` is raw; whoever shows it makes it safe."""
+
+    turn: int
+    key: int
+    prompt: str
+    user: Message | None = None
+    assistant: Message | None = None
+    text: str = ""
+    prefill: PrefillProgress | None = None
+    generated_tokens: int = 0
+    decode_s: float = 0.0
+    context_used: int = 0
+    stopping: bool = False
+
+    def running_message(self) -> Message | None:
+        """The assistant's message with the text so far, or None before the commit."""
+        return None if self.assistant is None else replace(self.assistant, text=self.text)
+
+
+@dataclass(slots=True)
+class ModelState:
+    """The selected model. ``phase`` is ``loading``, ``ready`` or ``failed``."""
+
+    name: str
+    phase: str = "loading"
+    context_tokens: int = 0
+    recommended: SamplingParams | None = None
+    loading: str = ""
+
+
+@dataclass(slots=True)
+class ContextUse:
+    """The last known fill of one conversation's context, in tokens."""
+
+    used: int = 0
+    cached: int = 0
+    read: int = 0
+    left_out: int = 0
+
+
+@dataclass(slots=True)
+class ChatState:
+    """All of it. ``shown`` is the key of the conversation on the screen."""
+
+    model: ModelState
+    shown: int = -1
+    live: dict[int, LiveTurn] = field(default_factory=dict)
+    queued: dict[int, list[str]] = field(default_factory=dict)
+    drafts: dict[int, Draft] = field(default_factory=dict)
+    sampling: dict[int, SamplingParams | None] = field(default_factory=dict)
+    context: dict[int, ContextUse] = field(default_factory=dict)
+    finished: dict[int, Message] = field(default_factory=dict)
+    next_key: int = -2
+
+    def new_key(self) -> int:
+        """A key for a conversation that the store does not have yet."""
+        self.next_key -= 1
+        return self.next_key + 1
+
+    def begin(self, turn: int, *, key: int, prompt: str) -> LiveTurn:
+        """Remember that ``turn`` was submitted."""
+        self.live[turn] = LiveTurn(turn, key, prompt)
+        return self.live[turn]
+
+    def turns_of(self, key: int) -> list[LiveTurn]:
+        """The live turns of one conversation, oldest first."""
+        return [turn for turn in self.live.values() if turn.key == key]
+
+    def running(self, key: int) -> LiveTurn | None:
+        """The live turn of one conversation, if there is one."""
+        turns = self.turns_of(key)
+        return turns[0] if turns else None
+
+    def take_queue(self, key: int) -> list[str]:
+        """The messages that wait in one conversation; they are taken out of the queue."""
+        return self.queued.pop(key, [])
+
+    def apply(self, event: Event) -> LiveTurn | None:
+        """Take ``event`` in; returns the turn it is about (also when it just ended)."""
+        match event:
+            case ModelLoading():
+                self.model.loading = event.model
+                self.model.phase = "loading"
+            case ModelLoaded():
+                self.model = ModelState(
+                    event.model, "ready", event.context_tokens, event.recommended
+                )
+            case ModelFailed():
+                self.model.loading = ""
+                self.model.phase = "ready" if self.model.recommended is not None else "failed"
+            case TurnAccepted():
+                return self._accepted(event)
+            case PrefillProgress() | TextDelta():
+                return self._progress(event)
+            case TurnFinished():
+                return self._finished(event)
+            case TurnFailed():
+                return self._failed(event)
+            case _:
+                pass
+        return None
+
+    def overlay(self, key: int, messages: Sequence[Message]) -> list[Message]:
+        """``messages`` as read from the store, corrected by what happened since the read."""
+        known = {message.id for message in messages}
+        shown = [self._newest(message) for message in messages]
+        for turn in self.turns_of(key):
+            shown += [
+                message
+                for message in (turn.user, turn.running_message())
+                if message is not None and message.id not in known
+            ]
+        return shown
+
+    def _newest(self, message: Message) -> Message:
+        if message.status is not MessageStatus.WRITING:
+            return message
+        for turn in self.live.values():
+            if turn.assistant is not None and turn.assistant.id == message.id:
+                return replace(message, text=turn.text)
+        return self.finished.get(message.id, message)
+
+    def _accepted(self, event: TurnAccepted) -> LiveTurn | None:
+        turn = self.live.get(event.turn)
+        if turn is None:
+            return None
+        turn.user, turn.assistant = event.user, event.assistant
+        if turn.key != event.conversation.id:
+            self._move_key(turn.key, event.conversation.id)
+        return turn
+
+    def _move_key(self, old: int, new: int) -> None:
+        for turn in self.turns_of(old):
+            turn.key = new
+        tables: list[dict[int, object]] = [
+            self.queued,  # type: ignore[list-item]
+            self.drafts,  # type: ignore[list-item]
+            self.sampling,  # type: ignore[list-item]
+            self.context,  # type: ignore[list-item]
+        ]
+        for table in tables:
+            if old in table:
+                table[new] = table.pop(old)
+        if self.shown == old:
+            self.shown = new
+
+    def _progress(self, event: PrefillProgress | TextDelta) -> LiveTurn | None:
+        turn = self.live.get(event.turn)
+        if turn is None:
+            return None
+        use = self.context.setdefault(turn.key, ContextUse())
+        if isinstance(event, PrefillProgress):
+            turn.prefill = event
+            use.cached, use.read = event.cached, event.total - event.cached
+            use.used = event.done
+        else:
+            turn.text += event.text
+            turn.generated_tokens, turn.decode_s = event.generated_tokens, event.decode_s
+            turn.context_used = use.used = event.context_used
+        return turn
+
+    def _finished(self, event: TurnFinished) -> LiveTurn | None:
+        self._remember(event.message)
+        turn = self.live.pop(event.turn, None)
+        key = event.message.conversation_id if turn is None else turn.key
+        timing = event.timing
+        self.context[key] = ContextUse(
+            event.context_used, timing.cached_tokens, timing.prefilled_tokens, event.left_out
+        )
+        return turn
+
+    def _failed(self, event: TurnFailed) -> LiveTurn | None:
+        turn = self.live.pop(event.turn, None)
+        if turn is not None and turn.assistant is not None:
+            self._remember(
+                replace(
+                    turn.assistant,
+                    text=turn.text,
+                    status=MessageStatus.FAILED,
+                    finish_reason=FinishReason.ERROR,
+                    error=event.message,
+                )
+            )
+        return turn
+
+    def _remember(self, message: Message) -> None:
+        self.finished[message.id] = message
+        while len(self.finished) > REMEMBERED:
+            del self.finished[next(iter(self.finished))]

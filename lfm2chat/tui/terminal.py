@@ -1,0 +1,82 @@
+"""The terminal itself: file descriptor 2, and the keys that it only reports on request.
+
+Textual draws on ``sys.__stderr__`` and reads ``sys.__stdin__``. Native code (torch, the
+tokenizer's Rust) writes to descriptor 2 without asking anyone, which would land on the screen:
+while the app runs, descriptor 2 is the log file and ``sys.__stderr__`` a duplicate of the
+terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+STDERR = 2
+# xterm's modifyOtherKeys, level 1: tmux ignores the kitty request that Textual sends, and
+# answers this one, so that shift+enter is a key of its own.
+REPORT_MODIFIED_KEYS = "\x1b[>4;1m"
+FORGET_MODIFIED_KEYS = "\x1b[>4;0m"
+
+
+@contextmanager
+def redirect_native_stderr(log_file: Path) -> Iterator[None]:
+    """Send what native code writes to descriptor 2 to ``log_file`` (0600, appended).
+
+    Everything is as before when the block ends. The folder of ``log_file`` must exist. Call it
+    before ``App.run()``, on the main thread.
+
+    Raises:
+        OSError: The log file cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+    log = os.open(log_file, flags, 0o600)
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    screen = os.fdopen(os.dup(STDERR), "w", encoding="utf-8", errors="replace")
+    before: TextIO | None = sys.__stderr__
+    _set_original_stderr(screen)
+    os.dup2(log, STDERR)
+    os.close(log)
+    try:
+        yield
+    finally:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        screen.flush()
+        os.dup2(screen.fileno(), STDERR)
+        _set_original_stderr(before)
+        screen.close()
+
+
+@contextmanager
+def modified_keys(stream: TextIO | None = None) -> Iterator[None]:
+    """Ask the terminal to report shift+enter; take the request back at the end.
+
+    ``stream`` is the terminal; None means ``sys.__stderr__`` at the time of each write.
+    """
+    _write(stream, REPORT_MODIFIED_KEYS)
+    try:
+        yield
+    finally:
+        _write(stream, FORGET_MODIFIED_KEYS)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    target = sys.__stderr__ if stream is None else stream
+    if target is None:
+        return
+    try:
+        target.write(text)
+        target.flush()
+    except OSError:
+        # The terminal is gone (closed window): there is nothing left to tell.
+        return
+
+
+def _set_original_stderr(stream: TextIO | None) -> None:
+    # typeshed calls it final; the interpreter does not, and Textual reads it when it starts.
+    sys.__stderr__ = stream  # type: ignore[misc,assignment]

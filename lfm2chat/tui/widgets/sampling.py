@@ -1,0 +1,176 @@
+"""The sampling controls: every parameter with its meaning and range, kept per conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message as Notice
+from textual.widgets import Button, Input, Static
+
+from lfm2chat.errors import SettingsError
+from lfm2chat.spec import SamplingParams
+from lfm2chat.tui.widgets.foreign import ForeignText
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One parameter: the name in :class:`SamplingParams`, its type, what to say about it."""
+
+    name: str
+    kind: type
+    meaning: str
+    span: str
+
+
+FIELDS = (
+    Field("temperature", float, "lower is surer; 0 always takes the likeliest", "0 to 5"),
+    Field("min_p", float, "drops what is this much less likely than the best", "0 to 1"),
+    Field("top_p", float, "keeps the likeliest up to this sum; 1 is off", "0 to 1"),
+    Field("top_k", int, "keeps this many of the likeliest; 0 is off", "0 and up"),
+    Field("repetition_penalty", float, "above 1 repeats itself less", "0.1 to 10"),
+    Field("max_new_tokens", int, "an answer ends after this many tokens", "1 and up"),
+    Field("seed", int, "same number, same answer; empty is random", "0 and up"),
+)
+
+
+def shown_value(value: Any) -> str:
+    """A parameter as it stands in its field; None is an empty field."""
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def read_value(field: Field, text: str) -> Any:
+    """What ``text`` means for ``field``.
+
+    Raises:
+        SettingsError: It is no number of the right kind.
+    """
+    text = text.strip()
+    if not text and field.name == "seed":
+        return None
+    try:
+        return field.kind(text)
+    except ValueError as error:
+        what = "a whole number" if field.kind is int else "a number"
+        raise SettingsError(
+            f"{field.name} is {text!r}", hint=f"write {what}, {field.span}"
+        ) from error
+
+
+class SamplingField(Vertical):
+    """Name, value, meaning; the meaning gives way to the mistake while there is one."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(classes="sampling-field")
+        self.field = field
+        self.input = Input(compact=True, classes="value", select_on_focus=True)
+        self._label = Static(Content(field.name), classes="name", markup=False)
+        self._help = ForeignText("", classes="help")
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(classes="row"):
+            yield self._label
+            yield self.input
+        yield self._help
+
+    def on_mount(self) -> None:
+        self.say("")
+
+    def say(self, mistake: str) -> None:
+        """Show ``mistake``, or the meaning when it is empty."""
+        self.set_class(bool(mistake), "-mistake")
+        self._help.show(mistake or f"{self.field.span} · {self.field.meaning}")
+
+    def put(self, value: Any, *, own: bool) -> None:
+        """Show ``value``; ``own`` says that it is not the recommended one."""
+        text = shown_value(value)
+        if self.input.value != text and not self._means_same(value):
+            with self.input.prevent(Input.Changed):
+                self.input.value = text
+        self.set_class(own, "-own")
+        self.say("")
+
+    def _means_same(self, value: Any) -> bool:
+        # "0.30" is not rewritten to "0.3" under the user's fingers.
+        try:
+            return bool(read_value(self.field, self.input.value) == value)
+        except SettingsError:
+            return False
+
+
+class SamplingPanel(VerticalScroll):
+    """All fields. What is typed holds from the next turn on, as soon as it is in range."""
+
+    class Changed(Notice):
+        """The user chose ``params``."""
+
+        def __init__(self, params: SamplingParams) -> None:
+            super().__init__()
+            self.params = params
+
+    class Reset(Notice):
+        """The user wants the recommended values back."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, can_focus=False)
+        self._params = SamplingParams()
+        self._recommended = SamplingParams()
+        self._fields = [SamplingField(field) for field in FIELDS]
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content("Sampling"), classes="panel-title", markup=False)
+        yield Static(Content("from the next answer on"), classes="panel-note", markup=False)
+        yield from self._fields
+        yield Button(Content("Reset to recommended"), id="sampling-reset", compact=True)
+
+    @property
+    def params(self) -> SamplingParams:
+        """What the fields say, without mistakes."""
+        return self._params
+
+    def focus_first(self) -> None:
+        """Put the cursor into the first field."""
+        self._fields[0].input.focus()
+
+    def show(self, params: SamplingParams, *, recommended: SamplingParams) -> None:
+        """Show ``params``; what differs from ``recommended`` is marked."""
+        self._params, self._recommended = params, recommended
+        for field in self._fields:
+            name = field.field.name
+            value = getattr(params, name)
+            field.put(value, own=value != getattr(recommended, name))
+
+    @on(Input.Changed)
+    def _read(self, event: Input.Changed) -> None:
+        event.stop()
+        values = self._params.as_dict()
+        good = True
+        for field in self._fields:
+            name = field.field.name
+            try:
+                value = read_value(field.field, field.input.value)
+                # Checked alone, so that each mistake stands beside its own field.
+                SamplingParams.from_dict({name: value})
+            except SettingsError as error:
+                field.say(error.hint or str(error))
+                good = False
+            else:
+                values[name] = value
+                field.say("")
+                field.set_class(value != getattr(self._recommended, name), "-own")
+        if good:
+            params = SamplingParams.from_dict(values)
+            if params != self._params:
+                self._params = params
+                self.post_message(self.Changed(params))
+
+    @on(Button.Pressed, "#sampling-reset")
+    def _reset(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.post_message(self.Reset())

@@ -1,0 +1,211 @@
+"""The conversation on the screen: a window of mounted messages that follows the end.
+
+Only the last :data:`WINDOW` messages are mounted; scrolling to the top mounts more, and a window
+that grew too long is cut at its top while the reader is at the end. It follows new text until
+the first motion upwards, and again when the reader comes back near the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message as Notice
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lfm2chat.chat.turns import Message
+from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView, view_of
+from lfm2chat.tui.widgets.welcome import Welcome
+
+WINDOW = 40
+PAGE = 20
+# The window is cut back to WINDOW when it has grown beyond this, and only while following.
+LARGEST_WINDOW = 80
+# Rows from the end within which following starts again.
+NEAR_END = 3
+
+
+class Transcript(VerticalScroll):
+    """The messages of one conversation, oldest first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    class FollowChanged(Notice):
+        """The reader left the end, or came back to it."""
+
+        def __init__(self, following: bool) -> None:
+            super().__init__()
+            self.following = following
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._messages: list[Message] = []
+        self._first = 0
+        self._following = True
+        self._growing = False
+        self._earlier = Static("", id="earlier", markup=False)
+
+    # --- what is shown ------------------------------------------------------------------------
+
+    async def show(self, messages: Sequence[Message], *, waiting: Sequence[str] = ()) -> None:
+        """Show a whole conversation at its end; ``waiting`` are texts not yet committed."""
+        self._messages = list(messages)
+        self._first = max(0, len(self._messages) - WINDOW)
+        self._set_following(True)
+        views: list[MessageView] = [view_of(message) for message in self._messages[self._first :]]
+        views += [WrittenView(None, text=text, waiting=True) for text in waiting]
+        content: list[Widget] = [*views] if views else [Welcome()]
+        with self.app.batch_update():
+            await self.remove_children()
+            self._earlier = Static("", id="earlier", markup=False)
+            await self.mount(self._earlier, *content)
+            self._describe_earlier()
+        self.follow()
+
+    async def add_waiting(self, text: str) -> None:
+        """Show a message of the user that is not on the disk yet."""
+        self.follow()
+        await self.query(Welcome).remove()
+        await self.mount(WrittenView(None, text=text, waiting=True))
+
+    async def accept(self, user: Message, assistant: Message) -> None:
+        """The first message that waited is committed; its answer begins."""
+        waiting = self._waiting()
+        if waiting:
+            waiting[0].commit(user)
+        else:
+            await self.mount(view_of(user))
+        view = view_of(assistant)
+        await self.mount(view, after=waiting[0] if waiting else None)
+        self._messages += [user, assistant]
+        await self._cut_window()
+
+    async def drop_waiting(self) -> None:
+        """The first message that waited was refused: take it away."""
+        for view in self._waiting()[:1]:
+            await view.remove()
+
+    def answer_of(self, message_id: int) -> AnswerView | None:
+        """The mounted view of that answer, or None."""
+        for view in self.query(AnswerView):
+            if view.message is not None and view.message.id == message_id:
+                return view
+        return None
+
+    def remember(self, message: Message) -> None:
+        """Keep the final state of a message, mounted or not."""
+        for index, known in enumerate(self._messages):
+            if known.id == message.id:
+                self._messages[index] = message
+
+    @property
+    def shown(self) -> list[MessageView]:
+        """The mounted messages, oldest first."""
+        return list(self.query(MessageView))
+
+    def _waiting(self) -> list[WrittenView]:
+        return [view for view in self.query(WrittenView) if view.message is None]
+
+    # --- following the end --------------------------------------------------------------------
+
+    @property
+    def following(self) -> bool:
+        """Whether new text scrolls into view by itself."""
+        return self._following
+
+    def follow(self) -> None:
+        """Go to the end and stay there."""
+        self._set_following(True)
+        if self.max_scroll_y > 0:
+            self.anchor()
+
+    def on_mouse_scroll_up(self) -> None:
+        if self.max_scroll_y > 0:
+            self._set_following(False)
+
+    def page_up(self) -> None:
+        """One page towards the beginning."""
+        if self.max_scroll_y > 0:
+            self._set_following(False)
+        self.scroll_page_up(animate=False)
+
+    def page_down(self) -> None:
+        """One page towards the end; at the end it follows again."""
+        self.scroll_page_down(animate=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if not self.is_mounted:
+            return
+        near_end = self.max_scroll_y - new_value <= NEAR_END
+        if new_value < old_value and not near_end:
+            self._set_following(False)
+        elif new_value > old_value and near_end and not self._following:
+            self.follow()
+        if new_value <= 1 and new_value < old_value and self._first > 0 and not self._growing:
+            self._growing = True
+            self.call_after_refresh(self._load_earlier)
+
+    def watch_virtual_size(self) -> None:
+        """The text grew or shrank."""
+        self._hold_end()
+
+    def on_resize(self) -> None:
+        self._hold_end()
+
+    def _hold_end(self) -> None:
+        """Hold on to the end only where there is more than one view of text: Textual would push
+        a shorter one to the bottom.
+        """
+        longer = self.virtual_size.height > self.container_size.height > 0
+        if self._following and longer != self.is_anchored:
+            self.anchor(longer)
+            if not longer:
+                self.scroll_home(animate=False, immediate=True)
+
+    def _set_following(self, following: bool) -> None:
+        if following == self._following:
+            return
+        self._following = following
+        if not following:
+            self.release_anchor()
+        for view in self.query(AnswerView):
+            view.answer.hold(not following)
+        self.post_message(self.FollowChanged(following))
+
+    # --- the window ---------------------------------------------------------------------------
+
+    async def _load_earlier(self) -> None:
+        """Mount a page of earlier messages above, without moving what is in view."""
+        try:
+            start = max(0, self._first - PAGE)
+            views = [view_of(message) for message in self._messages[start : self._first]]
+            from_end = self.max_scroll_y - self.scroll_y
+            await self.mount(*views, after=self._earlier)
+            self._first = start
+            self._describe_earlier()
+
+            def keep_place() -> None:
+                self.scroll_to(y=self.max_scroll_y - from_end, animate=False, immediate=True)
+                self._growing = False
+
+            self.call_after_refresh(keep_place)
+        except BaseException:
+            self._growing = False
+            raise
+
+    async def _cut_window(self) -> None:
+        if not self._following or len(self._messages) - self._first <= LARGEST_WINDOW:
+            return
+        extra = len(self._messages) - self._first - WINDOW
+        await self.remove_children(self.shown[:extra])
+        self._first += extra
+        self._describe_earlier()
+
+    def _describe_earlier(self) -> None:
+        self._earlier.display = self._first > 0
+        self._earlier.update(Content(f"↑ {self._first} earlier messages: scroll up"))

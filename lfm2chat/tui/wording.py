@@ -1,0 +1,100 @@
+"""How the app says numbers, times and states. Plain functions of plain values; no Textual."""
+
+from __future__ import annotations
+
+import time
+
+from lfm2chat.chat.turns import Message, MessageStatus
+from lfm2chat.spec import FinishReason, Timing
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+def relative_time(then: float, *, now: float) -> str:
+    """``now``, ``5 min``, ``3 h``, ``yesterday``, ``4 days``, else a date. Unix seconds."""
+    age = now - then
+    if age < MINUTE:
+        return "now"
+    if age < HOUR:
+        return f"{int(age // MINUTE)} min"
+    if age < DAY:
+        return f"{int(age // HOUR)} h"
+    if age < 2 * DAY:
+        return "yesterday"
+    if age < 7 * DAY:
+        return f"{int(age // DAY)} days"
+    return time.strftime("%Y-%m-%d", time.localtime(then))
+
+
+def size(count_bytes: int) -> str:
+    """``812 B``, ``64 kB``, ``1.0 MB``, ``2.3 GB``: powers of ten, as disks are sold."""
+    if count_bytes < 1000:
+        return f"{count_bytes} B"
+    if count_bytes < 999_500:
+        return f"{count_bytes / 1e3:.0f} kB"
+    if count_bytes < 999_500_000:
+        return f"{count_bytes / 1e6:.1f} MB"
+    return f"{count_bytes / 1e9:.1f} GB"
+
+
+def rate(tokens_per_s: float | None) -> str:
+    """``213 tok/s``; one decimal below ten; empty where nothing was measured."""
+    if tokens_per_s is None:
+        return ""
+    return f"{tokens_per_s:.0f} tok/s" if tokens_per_s >= 10 else f"{tokens_per_s:.1f} tok/s"
+
+
+def live_rate(generated_tokens: int, decode_s: float) -> float | None:
+    """Tokens a second after the first one, or None while there is nothing to measure."""
+    if generated_tokens < 2 or decode_s <= 0:
+        return None
+    return (generated_tokens - 1) / decode_s
+
+
+def reading(timing: Timing) -> str:
+    """What became of the prompt: ``12 reused, 9 read``."""
+    return f"{timing.cached_tokens} reused, {timing.prefilled_tokens} read"
+
+
+def stats(message: Message) -> str:
+    """The measures of one answer: ``41 tok · 213 tok/s · 12 reused, 9 read``; may be empty."""
+    timing = message.timing
+    if timing is None or not timing.generated_tokens:
+        return ""
+    parts = [f"{timing.generated_tokens} tok", rate(timing.decode_rate), reading(timing)]
+    return " · ".join(part for part in parts if part)
+
+
+ENDINGS = {
+    FinishReason.INTERRUPTED: ("interrupted: the app ended while this was written", "warning"),
+    FinishReason.CANCELLED: ("stopped", "note"),
+    FinishReason.LENGTH: ("ended at max_new_tokens: raise it with F4", "warning"),
+    FinishReason.CONTEXT: (
+        "ended because the context is full: start a new conversation",
+        "warning",
+    ),
+    FinishReason.CONTROL: ("ended at a control token that the model wrote", "warning"),
+}
+
+
+def ending(message: Message) -> tuple[str, str]:
+    """How an answer ended, when it did not simply end: text and a tone.
+
+    The tone is ``""``, ``"note"``, ``"warning"`` or ``"error"``.
+    """
+    if message.status is MessageStatus.FAILED or message.finish_reason is FinishReason.ERROR:
+        return f"failed: {message.error}" if message.error else "failed", "error"
+    if message.status is MessageStatus.INTERRUPTED:
+        return ENDINGS[FinishReason.INTERRUPTED]
+    if message.finish_reason in ENDINGS:
+        return ENDINGS[message.finish_reason]
+    if message.status is MessageStatus.DONE and not message.text.strip():
+        return "an empty answer", "note"
+    return "", ""
+
+
+def clock_seconds() -> float:
+    """Unix seconds now; its own function so that screenshots and tests can hold it still."""
+    return time.time()

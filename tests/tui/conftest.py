@@ -1,0 +1,248 @@
+"""A scripted service for tests of the screen: the methods of ChatService, no model, no store.
+
+It acknowledges a turn at once and then does what the test says: ``say`` and ``finish``; or
+answers by itself when ``answer`` is set. The engine is not the point of these tests; the real
+service is used in ``test_tui_real_service.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
+from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.paths import Paths
+from lfm2chat.runtime.events import (
+    ConversationChanged,
+    ModelLoaded,
+    ModelLoading,
+    PrefillProgress,
+    TextDelta,
+    TurnAccepted,
+    TurnFailed,
+    TurnFinished,
+)
+from lfm2chat.runtime.models import ModelEntry
+from lfm2chat.settings import Settings
+from lfm2chat.spec import FinishReason, SamplingParams, Timing
+from lfm2chat.tui.app import Lfm2ChatApp
+
+NOW = 1_760_000_000.0
+
+
+def done(value: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(value)
+    return future
+
+
+class ScriptedService:
+    """What ChatService is to the app. ``calls`` is what was asked of it."""
+
+    def __init__(self) -> None:
+        self.emit: Callable[[Any], None] = lambda _: None
+        self.model_name = "guide"
+        self.loaded_by_itself = True
+        self.answer: list[str] | None = None
+        self.accept = True
+        self.refuse: Lfm2ChatError | None = None
+        self.stored: dict[int, Conversation] = {}
+        self.branches: dict[int, list[Message]] = {}
+        self.turns: dict[int, tuple[Conversation, Message, Message]] = {}
+        self.texts: dict[int, str] = {}
+        self.tokens: dict[int, int] = {}
+        self.calls: list[tuple[Any, ...]] = []
+        self.entries = [
+            ModelEntry("guide", Path("guide"), 14_200_000, builtin=True),
+            ModelEntry("LFM2-350M", Path("LFM2-350M"), 709_000_000),
+        ]
+        self.closed = False
+        self._next = 0
+
+    def _number(self) -> int:
+        self._next += 1
+        return self._next
+
+    # --- what the app calls -----------------------------------------------------------------
+
+    def start(self, model: str = "") -> None:
+        self.calls.append(("start", model))
+        if self.loaded_by_itself:
+            self.select_model(model or self.model_name)
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        self.closed = timeout_s > 0
+        return self.closed
+
+    def submit(
+        self,
+        text: str,
+        *,
+        conversation_id: int | None = None,
+        sampling: SamplingParams | None = None,
+    ) -> int:
+        if self.refuse is not None:
+            raise self.refuse
+        turn = self._number()
+        self.calls.append(("submit", text, conversation_id, sampling))
+        if not self.accept:
+            return turn
+        self.commit(turn, text, conversation_id)
+        if self.answer is not None:
+            for piece in self.answer:
+                self.say(turn, piece)
+            self.finish(turn)
+        return turn
+
+    def commit(self, turn: int, text: str, conversation_id: int | None) -> None:
+        if conversation_id is None:
+            conversation = self.store_conversation(text[:40], [])
+        else:
+            conversation = self.stored[conversation_id]
+        branch = self.branches[conversation.id]
+        parent = branch[-1].id if branch else None
+        user = Message(
+            self._number(), conversation.id, parent, Role.USER, text, MessageStatus.DONE, NOW
+        )
+        assistant = Message(
+            self._number(),
+            conversation.id,
+            user.id,
+            Role.ASSISTANT,
+            "",
+            MessageStatus.WRITING,
+            NOW,
+            model=self.model_name,
+        )
+        branch += [user, assistant]
+        self.turns[turn] = (conversation, user, assistant)
+        self.texts[turn] = ""
+        self.tokens[turn] = 0
+        self.emit(TurnAccepted(turn, conversation, user, assistant))
+
+    def read(self, turn: int, done_tokens: int, total: int, cached: int = 0) -> None:
+        self.emit(PrefillProgress(turn, done_tokens, total, cached))
+
+    def say(self, turn: int, text: str) -> None:
+        self.texts[turn] += text
+        self.tokens[turn] += 1
+        tokens = self.tokens[turn]
+        self.emit(TextDelta(turn, text, tokens, tokens / 200, 21 + tokens))
+
+    def finish(self, turn: int, reason: FinishReason = FinishReason.STOP) -> Message:
+        conversation, _, assistant = self.turns[turn]
+        timing = Timing(21, 12, max(2, self.tokens[turn]), 0.02, 0.2, 0.03)
+        message = replace(
+            assistant,
+            text=self.texts[turn],
+            status=MessageStatus.DONE,
+            finish_reason=reason,
+            timing=timing,
+        )
+        branch = self.branches[conversation.id]
+        branch[[m.id for m in branch].index(message.id)] = message
+        self.emit(TurnFinished(turn, message, timing, 21 + timing.generated_tokens))
+        return message
+
+    def fail(self, turn: int, message: str, hint: str = "") -> None:
+        self.emit(TurnFailed(turn, message, hint))
+
+    def cancel(self, turn: int) -> None:
+        self.calls.append(("cancel", turn))
+
+    def select_model(self, name: str) -> None:
+        self.calls.append(("select_model", name))
+        self.model_name = name
+        self.emit(ModelLoading(name))
+        self.emit(ModelLoaded(name, 4096, 3_000_000, "float32", "cpu", 0.1, SamplingParams()))
+
+    def models(self) -> list[ModelEntry]:
+        return self.entries
+
+    def recommended_sampling(self) -> SamplingParams:
+        return SamplingParams()
+
+    def conversations(self, *, trashed: bool = False) -> list[Conversation]:
+        found = [c for c in self.stored.values() if (c.trashed_at is not None) == trashed]
+        return sorted(found, key=lambda c: (-c.updated_at, -c.id))
+
+    def conversation(self, conversation_id: int) -> Conversation:
+        return self.stored[conversation_id]
+
+    def messages(self, conversation_id: int) -> list[Message]:
+        return list(self.branches[conversation_id])
+
+    def rename(self, conversation_id: int, title: str) -> Future[Any]:
+        return self._change(conversation_id, title=title)
+
+    def set_sampling(self, conversation_id: int, sampling: SamplingParams) -> Future[Any]:
+        return self._change(conversation_id, sampling=sampling)
+
+    def save_draft(self, conversation_id: int, text: str) -> Future[Any]:
+        return self._change(conversation_id, draft=text)
+
+    def delete(self, conversation_id: int) -> Future[Any]:
+        return self._change(conversation_id, trashed_at=NOW)
+
+    def restore(self, conversation_id: int) -> Future[Any]:
+        return self._change(conversation_id, trashed_at=None)
+
+    # --- what a test calls ------------------------------------------------------------------
+
+    def store_conversation(self, title: str, texts: list[str], **values: Any) -> Conversation:
+        """A stored conversation; ``texts`` are user and assistant by turns."""
+        number = self._number()
+        conversation = Conversation(
+            number, title, NOW, values.pop("updated_at", NOW + number), model="guide", **values
+        )
+        self.stored[number] = conversation
+        branch: list[Message] = []
+        for index, text in enumerate(texts):
+            role = Role.ASSISTANT if index % 2 else Role.USER
+            branch.append(
+                Message(
+                    self._number(),
+                    number,
+                    branch[-1].id if branch else None,
+                    role,
+                    text,
+                    MessageStatus.DONE,
+                    NOW,
+                    model="guide" if index % 2 else "",
+                    finish_reason=FinishReason.STOP if index % 2 else None,
+                    timing=Timing(21, 12, 41, 0.02, 0.2, 0.03) if index % 2 else None,
+                )
+            )
+        self.branches[number] = branch
+        return conversation
+
+    def _change(self, conversation_id: int, **values: Any) -> Future[Any]:
+        self.calls.append((conversation_id, values))
+        self.stored[conversation_id] = replace(self.stored[conversation_id], **values)
+        if "draft" not in values:
+            self.emit(ConversationChanged(self.stored[conversation_id]))
+        return done(self.stored[conversation_id])
+
+
+@pytest.fixture
+def service() -> ScriptedService:
+    return ScriptedService()
+
+
+@pytest.fixture
+def app(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lfm2ChatApp:
+    monkeypatch.setattr("lfm2chat.tui.wording.clock_seconds", lambda: NOW + 3600)
+
+    def make(emit: Callable[[Any], None]) -> Any:
+        service.emit = emit
+        return service
+
+    paths = Paths.under(tmp_path)
+    paths.create()
+    return Lfm2ChatApp(make, paths=paths, settings=Settings(animations=False))
