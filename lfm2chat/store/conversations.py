@@ -360,7 +360,8 @@ class _Readers:
             try:
                 yield connection
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite may have ended it with an error
+                    connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Wait for reads that run, then close every connection."""

@@ -1,0 +1,245 @@
+"""Any sequence of operations leaves what a dictionary would hold, also after reopening."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from lfm2chat.chat.turns import MessageStatus
+from lfm2chat.spec import FinishReason
+from lfm2chat.store import Store
+
+# Everything that Python calls text, lone surrogates and NUL too.
+texts = st.text(st.characters(exclude_categories=[]), max_size=20)
+
+
+@dataclass
+class ModelMessage:
+    conversation: int
+    parent: int | None
+    text: str
+    status: MessageStatus
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass
+class ModelConversation:
+    title: str
+    tip: int | None = None
+    draft: str = ""
+    trashed: bool = False
+    messages: list[int] = field(default_factory=list)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    conversations = Bundle("conversations")
+    messages = Bundle("messages")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name, "data", "conversations.db")
+        self.model: dict[int, ModelConversation] = {}
+        self.told: dict[int, ModelMessage] = {}
+        self.order: list[int] = []
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+    @initialize()
+    def open(self) -> None:
+        self.store = Store.open(self.path)
+
+    def _changed(self, conversation: int) -> None:
+        self.order = [conversation, *(c for c in self.order if c != conversation)]
+
+    def _begun(self, conversation, user, answer, *, parent, text):
+        assert user.id not in self.told
+        assert answer.id not in self.told
+        entry = self.model[conversation.id]
+        self.told[user.id] = ModelMessage(conversation.id, parent, text, MessageStatus.DONE)
+        self.told[answer.id] = ModelMessage(conversation.id, user.id, "", MessageStatus.WRITING)
+        entry.messages += [user.id, answer.id]
+        entry.tip = answer.id
+        entry.trashed = False
+        self._changed(conversation.id)
+        return multiple(user.id, answer.id)
+
+    @rule(target=conversations, title=texts)
+    def create(self, title):
+        made = self.store.create_conversation(title=title).result()
+        self.model[made.id] = ModelConversation(title)
+        self._changed(made.id)
+        return made.id
+
+    @rule(target=messages, text=texts, title=texts)
+    def begin_conversation(self, text, title):
+        begun = self.store.begin_conversation(text, title=title, model="m").result()
+        self.model[begun[0].id] = ModelConversation(title)
+        return self._begun(*begun, parent=None, text=text)
+
+    @rule(target=messages, conversation=conversations, text=texts)
+    def begin_turn_at_the_tip(self, conversation, text):
+        parent = self.model[conversation].tip
+        begun = self.store.begin_turn(conversation, text, model="m").result()
+        return self._begun(*begun, parent=parent, text=text)
+
+    @rule(target=messages, parent=messages, text=texts)
+    def begin_turn_anywhere(self, parent, text):
+        conversation = self.told[parent].conversation
+        begun = self.store.begin_turn(conversation, text, parent_id=parent, model="m").result()
+        return self._begun(*begun, parent=parent, text=text)
+
+    @rule(target=messages, conversation=conversations, text=texts)
+    def begin_turn_as_a_root(self, conversation, text):
+        begun = self.store.begin_turn(conversation, text, parent_id=None, model="m").result()
+        return self._begun(*begun, parent=None, text=text)
+
+    def _writing(self) -> list[int]:
+        return [m for m, entry in self.told.items() if entry.status is MessageStatus.WRITING]
+
+    @precondition(lambda self: self._writing())
+    @rule(data=st.data(), pieces=st.lists(texts, min_size=1, max_size=3))
+    def append(self, data, pieces):
+        message = data.draw(st.sampled_from(self._writing()))
+        for piece in pieces:
+            future = self.store.append_text(message, piece)
+            self.told[message].text += piece
+        future.result()
+
+    @precondition(lambda self: self._writing())
+    @rule(
+        data=st.data(),
+        more=texts,
+        ids=st.lists(st.integers(0, 2**32 - 1), max_size=3),
+        status=st.sampled_from([MessageStatus.DONE, MessageStatus.FAILED]),
+    )
+    def finish(self, data, more, ids, status):
+        message = data.draw(st.sampled_from(self._writing()))
+        entry = self.told[message]
+        entry.text += more
+        entry.status = status
+        entry.token_ids = tuple(ids)
+        self.store.finish_message(
+            message,
+            text=entry.text,
+            status=status,
+            finish_reason=FinishReason.STOP,
+            token_ids=ids,
+            tokenizer_hash="h",
+            model="m",
+            sampling=None,
+            seed=None,
+            timing=None,
+        ).result()
+        self._changed(entry.conversation)
+
+    @rule(conversation=conversations, title=texts, draft=texts)
+    def rename_and_draft(self, conversation, title, draft):
+        self.store.update_conversation(conversation, title=title, draft=draft).result()
+        self.model[conversation].title = title
+        self.model[conversation].draft = draft
+
+    @rule(tip=messages)
+    def move_tip(self, tip):
+        conversation = self.told[tip].conversation
+        self.store.update_conversation(conversation, tip_id=tip).result()
+        self.model[conversation].tip = tip
+
+    @rule(conversation=conversations)
+    def trash(self, conversation):
+        self.store.trash_conversation(conversation).result()
+        self.model[conversation].trashed = True
+
+    @rule(conversation=conversations)
+    def restore(self, conversation):
+        self.store.restore_conversation(conversation).result()
+        self.model[conversation].trashed = False
+
+    @rule()
+    def reopen(self):
+        self.store.close()
+        for message in self._writing():
+            self.told[message].status = MessageStatus.INTERRUPTED
+        self.store = Store.open(self.path)
+
+    @rule()
+    def second_store(self):
+        with Store.open(self.path) as second:
+            assert second.conversations() == self.store.conversations()
+
+    @invariant()
+    def lists_agree(self):
+        for trashed in (False, True):
+            listed = self.store.conversations(trashed=trashed)
+            expected = [c for c in self.order if self.model[c].trashed is trashed]
+            assert [c.id for c in listed] == expected
+            for conversation in listed:
+                entry = self.model[conversation.id]
+                assert conversation.title == entry.title
+                assert conversation.draft == entry.draft
+                assert conversation.tip_id == entry.tip
+                assert conversation.message_count == len(entry.messages)
+
+    @invariant()
+    def branches_agree(self):
+        for conversation, entry in self.model.items():
+            path: list[int] = []
+            step = entry.tip
+            while step is not None:
+                path.append(step)
+                step = self.told[step].parent
+            branch = self.store.branch(conversation)
+            assert [m.id for m in branch] == path[::-1]
+            for message in branch:
+                told = self.told[message.id]
+                assert message.text == told.text
+                assert message.status is told.status
+                assert message.token_ids == told.token_ids
+                assert message.parent_id == told.parent
+
+    @invariant()
+    def children_agree(self):
+        for conversation, entry in self.model.items():
+            roots = [m for m in entry.messages if self.told[m].parent is None]
+            assert [m.id for m in self.store.roots(conversation)] == roots
+        for message in list(self.told)[-3:]:
+            below = [m for m, entry in self.told.items() if entry.parent == message]
+            assert [m.id for m in self.store.children(message)] == below
+
+
+def _run(examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        StoreMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_store_holds_what_a_dictionary_would():
+    _run(25, 20)
+
+
+@pytest.mark.long
+def test_store_holds_what_a_dictionary_would_after_many_steps():
+    _run(500, 50)
