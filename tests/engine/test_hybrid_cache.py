@@ -1,0 +1,200 @@
+"""What must hold for the cache whatever is done to it, and what it refuses."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lfm2chat.engine import HybridCache, Lfm2HybridConvCache
+from lfm2chat.errors import CacheError
+
+# Of the logit scale. float64, but norms are rounded to float32 as the oracle rounds them, so a
+# difference in the last place may, rarely, become one of 1e-7. A wrong cache makes 1e-2.
+EXACT = 1e-6
+
+
+@pytest.fixture
+def model(tiny, random_model):
+    return random_model(tiny(num_hidden_layers=4, full_attn_idxs=(1, 3)), dtype=torch.float64)
+
+
+def new_cache(model, **changes):
+    return HybridCache(model.config, dtype=model.dtype, **changes)
+
+
+def feed(model, cache, ids):
+    return model(torch.tensor([ids]), past_key_values=cache).logits[0, -1]
+
+
+def same(ours, fresh):
+    return float((ours - fresh).abs().max() / fresh.abs().max()) < EXACT
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8), seed=st.integers(0, 99))
+def test_any_chunking_gives_the_same_logits(model_once, sizes, seed):
+    torch.manual_seed(seed)
+    ids = torch.randint(0, 97, (1, sum(sizes)))
+    whole = model_once(ids, use_cache=False).logits
+    cache, start = new_cache(model_once, capacity=1), 0
+    for size in sizes:
+        part = model_once(ids[:, start : start + size], past_key_values=cache).logits
+        assert same(part, whole[:, start : start + size])
+        start += size
+    assert cache.length == sum(sizes)
+
+
+IDS = st.lists(st.integers(0, 96), min_size=1, max_size=6)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), IDS),
+        st.tuples(st.just("mark"), st.none()),
+        st.tuples(st.just("restore"), st.integers(0, 9)),
+        st.tuples(st.just("fork"), st.integers(0, 9)),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=STEPS, last=IDS)
+def test_marks_restores_and_forks_equal_a_fresh_cache(model_once, steps, last):
+    cache, read = new_cache(model_once), []
+    marks = [(cache.mark(), [])]
+    for what, value in steps:
+        if what == "append":
+            feed(model_once, cache, value)
+            read = read + value
+        elif what == "mark":
+            marks.append((cache.mark(), read))
+        else:
+            mark, kept = marks[value % len(marks)]
+            if what == "fork":
+                original, cache = cache, cache.fork(mark)
+                before = original.length
+                feed(model_once, cache, [1, 2, 3])
+                assert original.length == before
+                cache = original.fork(mark)
+                marks = [(cache.mark(), kept)]
+            else:
+                cache.restore(mark)
+                marks = [(m, ids) for m, ids in marks if m.length <= mark.length]
+            read = kept
+        assert cache.length == len(read)
+    assert same(feed(model_once, cache, last), feed(model_once, new_cache(model_once), read + last))
+
+
+@pytest.fixture(scope="module")
+def model_once():
+    """One model for all examples of a property."""
+    from lfm2chat.engine import Lfm2ForCausalLM
+    from lfm2chat.spec import Lfm2Config
+
+    config = Lfm2Config(
+        vocab_size=97,
+        hidden_size=64,
+        intermediate_size=96,
+        block_multiple_of=16,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        full_attn_idxs=(1, 3),
+        conv_L_cache=4,
+        conv_bias=True,
+    )
+    torch.manual_seed(3)
+    model = Lfm2ForCausalLM(config).eval().requires_grad_(False)
+    for weight in model.parameters():
+        weight.normal_(0, 0.3)
+    return model.to(torch.float64)
+
+
+def test_going_back_makes_the_same_numbers_again(model):
+    cache = new_cache(model)
+    feed(model, cache, [5, 6, 7])
+    mark = cache.mark()
+    first = feed(model, cache, [8, 9])
+    cache.restore(mark)
+    assert torch.equal(feed(model, cache, [8, 9]), first)
+
+
+def test_marks_beyond_a_restored_one_are_dropped_for_good(model):
+    cache = new_cache(model)
+    feed(model, cache, [1, 2])
+    early = cache.mark()
+    feed(model, cache, [3, 4])
+    late = cache.mark()
+    cache.restore(late)
+    cache.restore(early)
+    feed(model, cache, [5, 6, 7, 8])  # as long again, but with other tokens
+    with pytest.raises(CacheError):
+        cache.restore(late)
+    with pytest.raises(CacheError):
+        cache.fork(late)
+    cache.restore(early)
+    assert cache.length == 2
+
+
+def test_a_mark_of_another_cache_is_refused(model):
+    cache, other = new_cache(model), new_cache(model)
+    feed(model, cache, [1, 2])
+    feed(model, other, [1, 2])
+    mark = other.mark()
+    with pytest.raises(CacheError, match="another cache"):
+        cache.restore(mark)
+    with pytest.raises(CacheError):
+        other.fork(mark).restore(mark)
+
+
+def test_a_fork_and_its_origin_go_separate_ways(model):
+    cache = new_cache(model)
+    feed(model, cache, [1, 2, 3])
+    twin = cache.fork(cache.mark())
+    ours, theirs = feed(model, cache, [4]), feed(model, twin, [5])
+    assert same(ours, feed(model, new_cache(model), [1, 2, 3, 4]))
+    assert same(theirs, feed(model, new_cache(model), [1, 2, 3, 5]))
+
+
+@pytest.mark.parametrize("layer_that_fails", [0, 1, 2, 3])
+def test_a_pass_that_is_stopped_between_layers_leaves_the_cache_whole(model, layer_that_fails):
+    cache = new_cache(model, capacity=4)
+    feed(model, cache, [1, 2, 3])
+    calls = iter(range(9))
+
+    def stop():
+        if next(calls) == layer_that_fails:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.next_logits(torch.tensor([[4, 5, 6, 7]]), cache, before_layer=stop)
+    assert cache.length == 3
+    assert same(feed(model, cache, [8]), feed(model, new_cache(model), [1, 2, 3, 8]))
+
+
+def test_buffers_grow_in_steps_and_rarely(model):
+    cache = new_cache(model, capacity=1)
+    capacities = set()
+    for _ in range(600):
+        feed(model, cache, [1])
+        capacities.add(cache.capacity)
+    assert len(capacities) <= 4
+    assert cache.length == 600
+    assert cache.capacity < 1200
+
+
+def test_nbytes_counts_keys_values_and_columns(tiny):
+    config = tiny()  # 2 attention layers of 2 heads of 16; 4 conv layers of 64 x 2
+    cache = HybridCache(config, dtype=torch.bfloat16, capacity=100, batch_size=3)
+    assert cache.nbytes == 3 * 2 * (2 * 2 * 2 * 16 * 100 + 4 * 64 * 2)
+    assert cache.mark().nbytes == 3 * 2 * 4 * 64 * 2
+
+
+def test_a_cache_that_grew_in_inference_mode_is_used_outside_of_it(model):
+    cache = new_cache(model, capacity=1)
+    model.next_logits(torch.tensor([[1, 2, 3]]), cache)
+    model.requires_grad_()
+    assert feed(model, cache, [4]).requires_grad
+
+
+def test_the_documented_name_is_the_same_class():
+    assert Lfm2HybridConvCache is HybridCache
