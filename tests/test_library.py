@@ -39,7 +39,7 @@ def test_wrong_input_is_an_error_of_ours():
     model = lfm2chat.load("guide")
     with pytest.raises(UsageError, match="no messages"):
         next(model.chat([]))
-    with pytest.raises(UsageError, match="roles"):
+    with pytest.raises(UsageError, match="robot"):
         next(model.chat([{"role": "robot", "content": "hi"}]))
     with pytest.raises(SettingsError, match="temperature"):
         next(model.chat([{"role": "user", "content": "hi"}], temperature=-1))

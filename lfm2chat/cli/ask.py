@@ -12,7 +12,7 @@ import typer
 
 from lfm2chat.chat.text import safe
 from lfm2chat.chat.turns import Conversation, PromptMessage, Role
-from lfm2chat.cli.process import INTERRUPTED, narrate, prepare_folders
+from lfm2chat.cli.process import INTERRUPTED, exit_codes, narrate, prepare_folders
 from lfm2chat.errors import UsageError
 from lfm2chat.runtime import ChatService, Event
 from lfm2chat.runtime.events import (
@@ -30,6 +30,7 @@ from lfm2chat.store import Store
 MAX_STDIN_BYTES = 4 << 20
 
 
+@exit_codes()
 def ask(
     question: Annotated[
         str | None, typer.Argument(help="The question; text from a pipe is put under it.")

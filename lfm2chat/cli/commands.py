@@ -12,7 +12,6 @@ from lfm2chat.cli.conversations import conversations_app
 from lfm2chat.cli.doctor import doctor
 from lfm2chat.cli.models import models_app
 from lfm2chat.cli.open import open_app
-from lfm2chat.cli.process import exit_codes
 
 app = typer.Typer(
     name="lfm2chat",
@@ -54,5 +53,4 @@ def main(
 
 def run() -> None:
     """Run the command line of this process; ends with its exit code."""
-    with exit_codes():
-        app(prog_name="lfm2chat")
+    app(prog_name="lfm2chat")

@@ -11,7 +11,7 @@ import typer
 
 from lfm2chat.chat.text import one_line, safe
 from lfm2chat.chat.turns import Message, MessageStatus
-from lfm2chat.cli.process import prepare_folders
+from lfm2chat.cli.process import exit_codes, prepare_folders
 from lfm2chat.spec import FinishReason
 from lfm2chat.store import Store
 
@@ -20,6 +20,7 @@ TITLE_WIDTH = 48
 
 
 @conversations_app.command("list")
+@exit_codes()
 def list_command() -> None:
     """List all conversations, the one that changed last first."""
     with _open_store() as store:
@@ -33,6 +34,7 @@ def list_command() -> None:
 
 
 @conversations_app.command("show")
+@exit_codes()
 def show_command(
     number: Annotated[int, typer.Argument(help="The number that `list` shows.")],
 ) -> None:

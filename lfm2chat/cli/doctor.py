@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from lfm2chat.chat.text import safe
-from lfm2chat.cli.process import prepare_folders
+from lfm2chat.cli.process import exit_codes, prepare_folders
 
 
+@exit_codes()
 def doctor() -> None:
     """Print versions, device, threads, folders and models. Nothing is sent anywhere."""
     from lfm2chat.checks.doctor import examine  # torch

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lfm2chat.chat.text import safe
-from lfm2chat.cli.process import narrate, prepare_folders
+from lfm2chat.cli.process import exit_codes, narrate, prepare_folders
 from lfm2chat.errors import ModelNotFoundError
 from lfm2chat.hub.catalog import ModelCard, catalog, find_card
 from lfm2chat.runtime.models import ModelEntry, available_models, resolve_model
@@ -20,6 +20,7 @@ PROGRESS_S = 0.2
 
 
 @models_app.command("list")
+@exit_codes()
 def list_command() -> None:
     """List the models on disk, then those that can be downloaded."""
     paths = prepare_folders()
@@ -35,6 +36,7 @@ def list_command() -> None:
 
 
 @models_app.command("show")
+@exit_codes()
 def show_command(name: Annotated[str, typer.Argument(help="A name or a folder.")]) -> None:
     """Show what is known of one model."""
     paths = prepare_folders()
@@ -50,6 +52,7 @@ def show_command(name: Annotated[str, typer.Argument(help="A name or a folder.")
 
 
 @models_app.command("pull")
+@exit_codes()
 def pull_command(
     name: Annotated[str, typer.Argument(help="LFM2-350M, LFM2-700M, LFM2-1.2B or org/name.")],
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from lfm2chat.cli.process import prepare_folders
+from lfm2chat.cli.process import exit_codes, prepare_folders
 from lfm2chat.errors import UsageError
 
 
+@exit_codes()
 def open_app(model: str) -> None:
     """Open the app with ``model`` (empty: the last one used) and stay until it is closed.
 

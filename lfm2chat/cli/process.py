@@ -70,7 +70,11 @@ def prepare_folders() -> Paths:
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Turn what comes out of a command into one sentence on stderr and an exit code."""
+    """Turn what comes out of a command into one sentence on stderr and an exit code.
+
+    Put on every command as ``@exit_codes()``: typer ends a broken pipe and ctrl+c by itself,
+    with codes of its own, where it gets to see them.
+    """
     try:
         yield
         sys.stdout.flush()

@@ -64,8 +64,12 @@ class ModelWorker:
         self._queue.put(command)
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end of the thread after :class:`Close`; False if it still runs."""
-        self._thread.join(timeout_s)
+        """Wait for the end of the thread after :class:`Close`; False if it still runs.
+
+        A thread that was never started has ended.
+        """
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

@@ -51,9 +51,10 @@ def test_second_turn_prefills_only_the_new_tokens(run_service):
     second = running.say("And how do I delete it?", first.conversation_id)
 
     first_length = first.timing.prompt_tokens + first.timing.generated_tokens
-    # The last token of the first answer was drawn but never fed: it is read with the second turn.
-    assert second.timing.cached_tokens == first_length - 1
-    assert second.timing.prefilled_tokens == second.timing.prompt_tokens - first_length + 1
+    # The end token was drawn but never fed: it is read with the second turn.
+    assert first.finish_reason is FinishReason.STOP
+    assert second.timing.cached_tokens == first_length
+    assert second.timing.prefilled_tokens == second.timing.prompt_tokens - first_length
     assert second.timing.prefilled_tokens < 30
     progress = [e for e in running.seen(PrefillProgress) if e.turn == 2]
     assert progress[0].cached == progress[0].done == second.timing.cached_tokens
@@ -68,7 +69,7 @@ def test_a_reused_cache_answers_like_a_fresh_one(run_service):
     turn = cold.service.submit_temporary(
         [
             PromptMessage(Role.USER, "How do I rename a conversation?"),
-            PromptMessage(Role.ASSISTANT, first.text),
+            first.as_prompt(),
             PromptMessage(Role.USER, "And how do I delete it?"),
         ]
     )
@@ -235,7 +236,7 @@ def test_a_full_context_stops_and_says_so(run_service):
     failed = running.finish(turn)
 
     assert isinstance(failed, TurnFailed)
-    assert "128" in failed.message
+    assert "96 are free" in failed.message  # 128 without the room for an answer
     assert running.store.branch(message.conversation_id)[-2].text == "words " * 200
 
 
