@@ -60,7 +60,7 @@ def main() -> None:
         for _ in range(draw.randrange(12)):
             start, length = length, length + draw.choice((1, 40, 300, 5000))
             piece = answer_text(assistant.id, length)[start:]
-            store.append_text(assistant.id, piece)
+            store.append_text(assistant.id, piece).result()
             say("flush", assistant.id, length)
         store.finish_message(
             assistant.id,
