@@ -392,7 +392,8 @@ class Lfm2ForCausalLM(nn.Module):
         with torch.inference_mode():
             outputs = self.model(input_ids, past_key_values=cache, before_layer=before_layer)
             logits: Tensor = self.lm_head(outputs.last_hidden_state[:, -1])  # (B, V)
-            return logits.to(torch.float32)
+        # Copied outside: a tensor of inference mode could not be changed by the caller.
+        return logits.to(torch.float32, copy=True)
 
     def tie_weights(self) -> None:
         """Make the head use the embedding's numbers, where the config says so."""
