@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,10 +14,11 @@ from lfm2chat.chat.turns import Conversation, Message, MessageStatus
 from lfm2chat.errors import StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
-from lfm2chat.store.db import open_reader, open_writer, storage_errors
+from lfm2chat.store.db import open_writer, storage_errors
 from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate
 from lfm2chat.store.operations import Unset
+from lfm2chat.store.readers import Readers
 from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
 from lfm2chat.store.writer import StoreWriter
 
@@ -47,7 +46,7 @@ class Store:
         self._lease = lease
         self._clock = clock
         self._writer = StoreWriter(connection, path)
-        self._readers = _Readers(path)
+        self._readers = Readers(path)
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Self:
@@ -339,52 +338,3 @@ def _recover(connection: sqlite3.Connection, lease: WriterLease) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-class _Readers:
-    """A read-only connection per thread, closed with the store or after its thread."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._of_thread: dict[threading.Thread, tuple[threading.Lock, sqlite3.Connection]] = {}
-        self._closed = False
-
-    @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """The calling thread's connection inside a read transaction: one state throughout."""
-        in_use, connection = self._mine()
-        with in_use, storage_errors(self._path):
-            self._refuse_closed()
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                if connection.in_transaction:  # SQLite may have ended it with an error
-                    connection.execute("ROLLBACK")
-
-    def close(self) -> None:
-        """Wait for reads that run, then close every connection."""
-        with self._lock:
-            self._closed = True
-            entries = list(self._of_thread.values())
-            self._of_thread.clear()
-        for in_use, connection in entries:
-            with in_use:
-                connection.close()
-
-    def _mine(self) -> tuple[threading.Lock, sqlite3.Connection]:
-        with self._lock:
-            self._refuse_closed()
-            entry = self._of_thread.get(threading.current_thread())
-            if entry is not None:
-                return entry
-            for thread in [thread for thread in self._of_thread if not thread.is_alive()]:
-                self._of_thread.pop(thread)[1].close()
-            entry = threading.Lock(), open_reader(self._path)
-            self._of_thread[threading.current_thread()] = entry
-            return entry
-
-    def _refuse_closed(self) -> None:
-        if self._closed:
-            raise StoreError(f"{self._path} is closed already", hint="start lfm2chat again")
