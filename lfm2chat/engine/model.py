@@ -143,9 +143,22 @@ class ShortConv(nn.Module):
             columns = F.pad(columns, (self.reach, 0))  # (B, D, W - 1 + T)
         else:
             columns = cache.extend_conv(self.layer, columns)  # (B, D, W - 1 + T)
-        gated = after_gate * self.conv(columns)  # (B, D, T)
+        gated = after_gate * self._convolve(columns)  # (B, D, T)
         mixed: Tensor = self.out_proj(gated.transpose(1, 2).contiguous())  # (B, T, D)
         return mixed
+
+    def _convolve(self, columns: Tensor) -> Tensor:
+        """(B, D, W - 1 + T) to (B, D, T), rounded once, whatever the dtype."""
+        if columns.shape[-1] > self.reach + 1:
+            convolved: Tensor = self.conv(columns)
+            return convolved
+        # One new token is a dot product: the convolution's set-up would cost ten times as much.
+        wide = columns.dtype if columns.dtype == torch.float64 else torch.float32
+        weight, bias = self.conv.weight.squeeze(1).to(wide), self.conv.bias
+        single = (columns.to(wide) * weight).sum(-1, keepdim=True)  # (B, D, 1)
+        if bias is not None:
+            single = single + bias[:, None].to(wide)
+        return single.to(columns.dtype)
 
 
 class SwiGLU(nn.Module):
