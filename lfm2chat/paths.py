@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import ENOTDIR
 from pathlib import Path
 
 import platformdirs
@@ -77,7 +78,12 @@ class Paths:
         """
         for folder in (self.data, self.config, self.cache, self.log):
             try:
-                folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+                # Parent by parent: `parents=True` would make those as open as the umask lets it.
+                for missing in reversed([folder, *folder.parents]):
+                    if not missing.exists():
+                        missing.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+                if not folder.is_dir():
+                    raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))
             except OSError as error:
                 raise StoreError(
                     f"cannot make the folder {folder}: {error.strerror or error}",
