@@ -144,7 +144,10 @@ class ShortConv(nn.Module):
         else:
             columns = cache.extend_conv(self.layer, columns)  # (B, D, W - 1 + T)
         gated = after_gate * self._convolve(columns)  # (B, D, T)
-        mixed: Tensor = self.out_proj(gated.transpose(1, 2).contiguous())  # (B, T, D)
+        # Two dimensions: with a single token torch would take (1, 1, D), whose strides are odd
+        # after the transposition, for a batch of matrices, and copy the weights at every token.
+        rows = gated.transpose(1, 2).reshape(-1, x.shape[-1])  # (B * T, D)
+        mixed: Tensor = self.out_proj(rows).view(x.shape)  # (B, T, D)
         return mixed
 
     def _convolve(self, columns: Tensor) -> Tensor:
@@ -389,7 +392,10 @@ class Lfm2ForCausalLM(nn.Module):
             output_hidden_states=output_hidden_states,
             before_layer=before_layer,
         )
-        logits = self.lm_head(keep_positions(outputs.last_hidden_state, logits_to_keep))
+        kept = keep_positions(outputs.last_hidden_state, logits_to_keep)  # (..., D)
+        # As in ShortConv: (1, 1, D) cut out of (1, T, D) would cost a copy of the head.
+        logits = self.lm_head(kept.reshape(-1, kept.shape[-1]))
+        logits = logits.view(*kept.shape[:-1], -1)  # (..., V)
         loss = None
         if labels is not None:
             loss = next_token_loss(logits, labels, num_items_in_batch=num_items_in_batch)
