@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Conversation, Message, PromptMessage
@@ -93,10 +94,13 @@ class ChatService:
         *,
         conversation_id: int | None = None,
         sampling: SamplingParams | None = None,
-        title: str = "",
+        keep_sampling: bool = False,
         system_prompt: str | None = None,
     ) -> int:
         """Say ``text`` in a conversation, a new one for None; gives the number of the turn.
+
+        ``sampling`` holds for this turn; None means what the conversation keeps, else the
+        model's recommendation. ``keep_sampling`` keeps it with a new conversation.
 
         The message is committed first (:class:`TurnAccepted`), then answered. Where it cannot
         be committed :class:`TurnFailed` comes without :class:`TurnAccepted`. For a new
@@ -114,10 +118,10 @@ class ChatService:
             prompt = self._settings.system_prompt if system_prompt is None else system_prompt
             future = store.begin_conversation(
                 text,
-                title=title or one_line(text, TITLE_LENGTH),
+                title=one_line(text, TITLE_LENGTH),
                 model=self._model_name,
                 system_prompt=prompt,
-                sampling=sampling,
+                sampling=sampling if keep_sampling else None,
             )
         else:
             future = store.begin_turn(conversation_id, text, model=self._model_name)
@@ -207,9 +211,16 @@ class ChatService:
         store = self._need_store()
         return self._told(store.update_conversation(conversation_id, sampling=sampling))
 
-    def save_draft(self, conversation_id: int, text: str) -> Future[Conversation]:
-        """Keep what stands in the prompt of a conversation."""
-        return self._need_store().update_conversation(conversation_id, draft=text)
+    def save_draft(self, conversation_id: int | None, text: str) -> Future[Any]:
+        """Keep what stands in the prompt of a conversation, None for the one not begun yet."""
+        store = self._need_store()
+        if conversation_id is None:
+            return store.keep_unsent(text)
+        return store.update_conversation(conversation_id, draft=text)
+
+    def unsent_draft(self) -> str:
+        """What stood in the prompt of the conversation not begun yet. Reads the disk."""
+        return self._need_store().unsent()
 
     def delete(self, conversation_id: int) -> Future[Conversation]:
         """Move a conversation to the trash; a turn in it is stopped first."""

@@ -19,7 +19,7 @@ from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate
 from lfm2chat.store.operations import Unset
 from lfm2chat.store.readers import Readers
-from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
+from lfm2chat.store.rows import loaded_text, pack_ids, stored_sampling, stored_text
 from lfm2chat.store.writer import StoreWriter
 
 
@@ -272,7 +272,22 @@ class Store:
             )
         )
 
+    def keep_unsent(self, draft: str) -> Future[None]:
+        """Keep what stands in the prompt of a conversation that is not there yet."""
+        text = stored_text(draft)
+
+        def keep(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO unsent (id, draft) VALUES (1, ?)", (text,))
+
+        return self._writer.submit(keep)
+
     # Reads
+
+    def unsent(self) -> str:
+        """What :meth:`keep_unsent` kept last; empty at first."""
+        with self._readers.snapshot() as connection:
+            row = connection.execute("SELECT draft FROM unsent").fetchone()
+        return loaded_text(row[0]) if row else ""
 
     def conversations(
         self, *, trashed: bool = False, limit: int | None = None

@@ -72,6 +72,13 @@ MIGRATIONS: Migrations = (
             PRIMARY KEY (message_id, seq)
         ) WITHOUT ROWID
         """,
+        # What stands in the prompt of a conversation that has no first message yet: one row.
+        """
+        CREATE TABLE unsent (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            draft TEXT NOT NULL
+        )
+        """,
     ),
 )
 

@@ -304,3 +304,12 @@ def test_sampling_parameters_of_a_later_version_are_skipped(store):
         lambda c: c.execute('UPDATE conversation SET sampling = \'{"top_k": 3, "mood": 1}\'')
     ).result()
     assert store.conversation(made.id).sampling == SamplingParams(top_k=3)
+
+
+def test_what_was_typed_before_the_first_message_is_kept(tmp_path):
+    with Store.open(tmp_path / "store.db") as store:
+        assert store.unsent() == ""
+        store.keep_unsent("half a thought \ud800").result()
+        store.keep_unsent("half a thought, and more \ud800").result()
+    with Store.open(tmp_path / "store.db") as store:
+        assert store.unsent() == "half a thought, and more \ud800"
