@@ -23,6 +23,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
+from textual.worker import Worker, WorkerState
 
 from lfm2chat.chat.text import safe
 from lfm2chat.errors import Lfm2ChatError, SettingsError
@@ -43,6 +44,7 @@ from lfm2chat.tui.terminal import modified_keys, redirect_native_stderr
 from lfm2chat.tui.theme import DEFAULT_THEME, load_themes, packaged_themes
 
 QUIT_AGAIN_S = 2.0
+SAY_AGAIN_S = 10.0
 CLOSE_S = 5.0
 # A terminated process has two seconds in all.
 CLOSE_ON_SIGNAL_S = 1.5
@@ -117,6 +119,8 @@ class Lfm2ChatApp(App[None]):
         self._service: ChatService | None = None
         self._quit_asked_s = 0.0
         self._leaving = False
+        self._said = ""
+        self._said_s = 0.0
         self.fault: str | None = None
         self.state = ChatState(ModelState(model or settings.model or "guide"))
         self.theme_labels: dict[str, str] = {}
@@ -139,6 +143,8 @@ class Lfm2ChatApp(App[None]):
         self.push_screen(self.chat)
         self.call_after_refresh(self._connect)
 
+    # A worker, so that a slow disk holds up no key.
+    @work(group="connect")
     async def _connect(self) -> None:
         try:
             self._service = self._make_service(self._emit)
@@ -157,9 +163,23 @@ class Lfm2ChatApp(App[None]):
     def _fail(self, message: str, hint: str) -> None:
         self.post_message(Failure(message, hint))
 
+    @on(Worker.StateChanged)
+    def _tell_lost_work(self, event: Worker.StateChanged) -> None:
+        """A worker failed in a way that nobody foresaw: the app goes on, and says so."""
+        error = event.worker.error
+        if event.state is WorkerState.ERROR and error is not None:
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s failed: %s\n%s", event.worker.name, type(error).__name__, frames)
+            self._fail(f"a fault of lfm2chat: {type(error).__name__}", "the log has the details")
+
     @on(Failure)
     def _show_failure(self, failure: Failure) -> None:
         text = safe(f"{failure.message}\n{failure.hint}" if failure.hint else failure.message)
+        now = time.monotonic()
+        # One cause may fail the load and the turn that waited for it: said once.
+        if self._said == text and now - self._said_s < SAY_AGAIN_S:
+            return
+        self._said, self._said_s = text, now
         self.notify(text[:1000], severity="error", timeout=12, markup=False)
 
     async def _leave(self, code: int, *, timeout_s: float) -> None:

@@ -65,8 +65,9 @@ def _commands(environment: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]
         ("tmux", ["tmux", "load-buffer", "-w", "-"], bool(environment.get("TMUX"))),
     ]
     for name, command, usable in candidates:
-        if usable and shutil.which(command[0], path=environment.get("PATH")):
-            yield name, command
+        program = shutil.which(command[0], path=environment.get("PATH")) if usable else None
+        if program is not None:
+            yield name, [program, *command[1:]]
 
 
 def _run(command: list[str], data: bytes) -> bool:

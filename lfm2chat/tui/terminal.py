@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -46,10 +46,11 @@ def redirect_native_stderr(log_file: Path) -> Iterator[None]:
     finally:
         if sys.stderr is not None:
             sys.stderr.flush()
-        screen.flush()
         os.dup2(screen.fileno(), STDERR)
         _set_original_stderr(before)
-        screen.close()
+        # A terminal that was closed under us takes no last bytes.
+        with suppress(OSError):
+            screen.close()
 
 
 @contextmanager
@@ -69,12 +70,10 @@ def _write(stream: TextIO | None, text: str) -> None:
     target = sys.__stderr__ if stream is None else stream
     if target is None:
         return
-    try:
+    # The terminal may be gone (a closed window): then there is nothing left to tell.
+    with suppress(OSError):
         target.write(text)
         target.flush()
-    except OSError:
-        # The terminal is gone (closed window): there is nothing left to tell.
-        return
 
 
 def _set_original_stderr(stream: TextIO | None) -> None:

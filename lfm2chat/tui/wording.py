@@ -29,14 +29,17 @@ def relative_time(then: float, *, now: float) -> str:
 
 
 def size(count_bytes: int) -> str:
-    """``812 B``, ``64 kB``, ``1.0 MB``, ``2.3 GB``: powers of ten, as disks are sold."""
+    """``812 B``, ``64 kB``, ``1.0 MB``, ``709 MB``: powers of ten, as disks are sold."""
     if count_bytes < 1000:
         return f"{count_bytes} B"
     if count_bytes < 999_500:
         return f"{count_bytes / 1e3:.0f} kB"
-    if count_bytes < 999_500_000:
-        return f"{count_bytes / 1e6:.1f} MB"
-    return f"{count_bytes / 1e9:.1f} GB"
+    for unit, name in ((1e6, "MB"), (1e9, "GB")):
+        if count_bytes < 99.95 * unit:
+            return f"{count_bytes / unit:.1f} {name}"
+        if count_bytes < 999.5 * unit:
+            return f"{count_bytes / unit:.0f} {name}"
+    return f"{count_bytes / 1e9:.0f} GB"
 
 
 def rate(tokens_per_s: float | None) -> str:

@@ -7,6 +7,7 @@ service is used in ``test_tui_real_service.py``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -34,6 +35,7 @@ from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.tui.app import Lfm2ChatApp
 
 NOW = 1_760_000_000.0
+PATIENCE_S = 20.0
 
 
 def done(value: Any) -> Future[Any]:
@@ -228,6 +230,20 @@ class ScriptedService:
         if "draft" not in values:
             self.emit(ConversationChanged(self.stored[conversation_id]))
         return done(self.stored[conversation_id])
+
+
+async def until(pilot: Any, condition: Callable[[], Any], what: str = "") -> None:
+    """Let the app run until ``condition`` holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(what or "it never came to that")
+        await pilot.pause(0.01)
+
+
+@pytest.fixture
+def wait() -> Callable[..., Any]:
+    return until
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ class ChatScreen(Screen[None]):
         (WIDE, "-wide"),
         (140, "-huge"),
     ]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012 - as above
 
     def __init__(self, *, state: ChatState, settings: Settings) -> None:
         super().__init__()
@@ -150,11 +151,9 @@ class ChatScreen(Screen[None]):
         except Lfm2ChatError as error:
             self._tell(str(error), error.hint)
         self._show_list()
-        if self._conversations and self.prompt.draft.empty and self._state.shown < 0:
-            await self._open(self._conversations[0].id)
-        else:
-            self._show_sampling()
-            self._describe()
+        self._show_sampling()
+        if self._conversations:
+            await self._open(self._conversations[0].id, at_start=True)
 
     @on(ServiceEvent)
     async def _take(self, message: ServiceEvent) -> None:
@@ -288,16 +287,23 @@ class ChatScreen(Screen[None]):
     async def _open_later(self, key: int) -> None:
         await self._open(key)
 
-    async def _open(self, key: int) -> None:
-        self.keep_draft()
+    async def _open(self, key: int, *, at_start: bool = False) -> None:
         if self._desk is None:
             return
+        before = self._state.shown
         try:
             stored = await self._desk.open(key)
         except Lfm2ChatError as error:
             self._tell(str(error), error.hint)
             return
         async with self._changing:
+            if at_start and (self._state.shown != before or self._state.live):
+                # The user was faster than the disk: what was begun stays on the screen.
+                return
+            # Now, not before the read: typing went on.
+            self.keep_draft()
+            if at_start and not self.prompt.draft.empty:
+                self._state.drafts[key] = self.prompt.draft
             self._state.shown = key
             # What happened during the read is in the state only.
             messages = self._state.overlay(key, stored)
@@ -447,11 +453,11 @@ class ChatScreen(Screen[None]):
         if self._desk is None or key < 0:
             self._say("There is nothing to delete yet.")
             return
-        following = self.list.neighbour(1) or self.list.neighbour(-1)
+        following = self.list.neighbour(key, 1) or self.list.neighbour(key, -1)
         self._desk.delete(key)
         self._conversations = [entry for entry in self._conversations if entry.id != key]
         self._say("Moved to the trash. F9 brings it back.")
-        await self._open(self._state.new_key() if following in (None, key) else following)
+        await self._open(self._state.new_key() if following is None else following)
 
     @work(exit_on_error=False, group="delete")
     async def action_restore(self) -> None:
@@ -477,7 +483,7 @@ class ChatScreen(Screen[None]):
         self._open_neighbour(1)
 
     def _open_neighbour(self, step: int) -> None:
-        key = self.list.neighbour(step)
+        key = self.list.neighbour(self._state.shown, step)
         if key is not None and key != self._state.shown:
             self._open_later(key)
 

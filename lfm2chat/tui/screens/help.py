@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -26,27 +26,23 @@ class HelpScreen(ModalScreen[None]):
     ]
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="card"):
-            yield Static(Content("Keys"), classes="card-title", markup=False)
+        with Vertical(classes="card", id="help"):
+            yield Static(Content("Keys and commands"), classes="card-title", markup=False)
             with VerticalScroll(id="help-list"):
                 for scope, title in SCOPE_TITLES.items():
                     commands = [command for command in COMMANDS if command.scope == scope]
                     if commands:
                         yield Static(Content(title), classes="help-scope", markup=False)
-                        yield Static(_table(commands), classes="help-table", markup=False)
+                    for command in commands:
+                        yield from _row(command)
             yield Static(Content("Esc closes"), classes="card-hint", markup=False)
 
     def on_mount(self) -> None:
         self.query_one("#help-list", VerticalScroll).focus()
 
 
-def _table(commands: list[Command]) -> Content:
-    names = [", ".join(key_name(key) for key in command.keys) for command in commands]
-    width = max(len(name) for name in names)
-    rows = [
-        Content.assemble(
-            (name.ljust(width), "bold $footer-key-foreground"), "  ", (command.help, "$foreground")
-        )
-        for name, command in zip(names, commands, strict=True)
-    ]
-    return Content("\n").join(rows)
+def _row(command: Command) -> ComposeResult:
+    keys = ", ".join(key_name(key) for key in command.keys)
+    with Horizontal(classes="help-row"):
+        yield Static(Content(keys), classes="help-keys", markup=False)
+        yield Static(Content(command.help), classes="help-text", markup=False)

@@ -34,6 +34,7 @@ class Answer(Vertical):
         self._pending = safe(text)
         self._streaming = streaming
         self._held = False
+        self._broken = False
         self._plain: ForeignText | None = None
         self._lock = asyncio.Lock()
         self._timer: Timer | None = None
@@ -84,17 +85,22 @@ class Answer(Vertical):
         async with self._lock:
             piece, self._pending = self._pending, ""
             whole = self._drawn + piece
-            if self._plain is None and not too_much(whole):
-                try:
-                    if self._drawn:
-                        await self._markdown.append(piece)
-                    else:
-                        await self._markdown.update(whole)
+            if self._broken or self._plain is not None or too_much(whole):
+                await self._replace(whole)
+                return
+            try:
+                if not self._streaming and not self._drawn:
+                    # All at once and nothing after it: this one parses in a thread.
+                    await self._markdown.update(whole)
                     self._drawn = whole
-                except Exception:  # noqa: BLE001 - parsers and lexers of foreign text run in there
-                    await self._replace(whole)
-            else:
-                await self._show_plain(whole)
+                    return
+                # Never update() before append(): after a text that ends in an empty line the
+                # next append() would replace its last block.
+                await self._markdown.append(piece)
+                self._drawn = whole
+            except Exception:  # noqa: BLE001 - parsers and lexers of foreign text run in there
+                self._broken = True
+                await self._replace(whole)
 
     async def _replace(self, text: str) -> None:
         """Draw ``text`` from nothing."""

@@ -46,6 +46,9 @@ class ConversationList(OptionList):
         same = [entry.id for entry in conversations] == [
             entry.id for entry in self._conversations
         ] and self.option_count == len(conversations)
+        # Under the user's hands the cursor stays where it is; else it stands on the open one.
+        option = self.highlighted_option if self.has_focus else None
+        cursor = shown if option is None or option.id is None else int(option.id)
         self._conversations = list(conversations)
         self._shown, self._writing = shown, writing
         prompts = [self._prompt(entry) for entry in conversations]
@@ -57,21 +60,24 @@ class ConversationList(OptionList):
                 Option(prompt, id=str(entry.id))
                 for prompt, entry in zip(prompts, conversations, strict=True)
             )
-        self._mark_shown()
+        self._put_cursor(cursor)
 
-    def neighbour(self, step: int) -> int | None:
-        """The conversation ``step`` rows below the open one (above for negative), or None."""
+    def neighbour(self, key: int, step: int) -> int | None:
+        """The conversation ``step`` rows below ``key`` (above for negative), or None.
+
+        The first of all where ``key`` is not listed.
+        """
         numbers = [entry.id for entry in self._conversations]
         if not numbers:
             return None
-        if self._shown not in numbers:
+        if key not in numbers:
             return numbers[0]
-        index = numbers.index(self._shown) + step
+        index = numbers.index(key) + step
         return numbers[index] if 0 <= index < len(numbers) else None
 
-    def _mark_shown(self) -> None:
+    def _put_cursor(self, key: int) -> None:
         for index, entry in enumerate(self._conversations):
-            if entry.id == self._shown:
+            if entry.id == key:
                 self.highlighted = index
                 return
         self.highlighted = None

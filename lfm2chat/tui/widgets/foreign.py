@@ -17,6 +17,9 @@ from lfm2chat.tui.wording import size
 LONGEST_VIEW = 40_000
 # What stays of the end of a text that is cut.
 TAIL = 8_000
+# And in lines, each of which costs its own wrapping.
+MOST_LINES = 2_000
+TAIL_LINES = 200
 # A line longer than this is drawn in rows of this length: one endless line costs most to wrap.
 LONGEST_LINE = 4_000
 
@@ -32,12 +35,20 @@ def cut_for_view(text: str) -> str:
     Only the view is cut: what is stored, copied and sent stays whole.
     """
     if len(text) > LONGEST_VIEW:
-        hidden = len(text) - LONGEST_VIEW
-        head, tail = text[: LONGEST_VIEW - TAIL], text[-TAIL:]
-        text = f"{head}\n\n⋯ {size(hidden)} not shown here; the message is whole ⋯\n\n{tail}"
+        hidden = size(len(text) - LONGEST_VIEW)
+        text = _shortened(text[: LONGEST_VIEW - TAIL], hidden, text[-TAIL:])
+    if text.count("\n") > MOST_LINES:
+        lines = text.split("\n")
+        hidden = f"{len(lines) - MOST_LINES} lines"
+        head, tail = lines[: MOST_LINES - TAIL_LINES], lines[-TAIL_LINES:]
+        text = _shortened("\n".join(head), hidden, "\n".join(tail))
     if any(len(line) > LONGEST_LINE for line in text.split("\n")):
         text = "\n".join(_broken(line) for line in text.split("\n"))
     return text
+
+
+def _shortened(head: str, hidden: str, tail: str) -> str:
+    return f"{head}\n\n⋯ {hidden} not shown here; the message is whole ⋯\n\n{tail}"
 
 
 def _broken(line: str) -> str:

@@ -28,13 +28,13 @@ class Field:
 
 
 FIELDS = (
-    Field("temperature", float, "lower is surer; 0 always takes the likeliest", "0 to 5"),
-    Field("min_p", float, "drops what is this much less likely than the best", "0 to 1"),
-    Field("top_p", float, "keeps the likeliest up to this sum; 1 is off", "0 to 1"),
-    Field("top_k", int, "keeps this many of the likeliest; 0 is off", "0 and up"),
-    Field("repetition_penalty", float, "above 1 repeats itself less", "0.1 to 10"),
-    Field("max_new_tokens", int, "an answer ends after this many tokens", "1 and up"),
-    Field("seed", int, "same number, same answer; empty is random", "0 and up"),
+    Field("temperature", float, "lower is surer", "0 to 5"),
+    Field("min_p", float, "drops the unlikely", "0 to 1"),
+    Field("top_p", float, "keeps the likeliest", "0 to 1"),
+    Field("top_k", int, "best k only, 0 all", "0 and up"),
+    Field("repetition_penalty", float, "over 1 echoes less", "0.1 to 10"),
+    Field("max_new_tokens", int, "longest answer", "1 and up"),
+    Field("seed", int, "empty: random", "0 and up"),
 )
 
 
@@ -43,6 +43,11 @@ def shown_value(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def kind_name(field: Field) -> str:
+    """What a field takes, in words."""
+    return "a whole number" if field.kind is int else "a number"
 
 
 def read_value(field: Field, text: str) -> Any:
@@ -57,9 +62,8 @@ def read_value(field: Field, text: str) -> Any:
     try:
         return field.kind(text)
     except ValueError as error:
-        what = "a whole number" if field.kind is int else "a number"
         raise SettingsError(
-            f"{field.name} is {text!r}", hint=f"write {what}, {field.span}"
+            f"{field.name} is {text!r}", hint=f"write {kind_name(field)}, {field.span}"
         ) from error
 
 
@@ -157,8 +161,8 @@ class SamplingPanel(VerticalScroll):
                 value = read_value(field.field, field.input.value)
                 # Checked alone, so that each mistake stands beside its own field.
                 SamplingParams.from_dict({name: value})
-            except SettingsError as error:
-                field.say(error.hint or str(error))
+            except SettingsError:
+                field.say(f"must be {kind_name(field.field)}, {field.field.span}")
                 good = False
             else:
                 values[name] = value

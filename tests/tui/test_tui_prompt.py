@@ -1,0 +1,162 @@
+"""The prompt: Enter sends, new lines, pastes of any size, drafts."""
+
+import threading
+
+import pytest
+from textual.events import Key, Paste
+
+from lfm2chat.tui.widgets.prompt import LONGEST_EDIT
+
+
+def prompt(app):
+    return app.chat.prompt
+
+
+async def ready(app, pilot, wait):
+    await wait(pilot, lambda: app.state.model.phase == "ready")
+
+
+def sent(service):
+    return [call[1] for call in service.calls if call[0] == "submit"]
+
+
+@pytest.mark.parametrize("key", ["ctrl+j", "shift+enter", "alt+enter", "shift+\r"])
+async def test_these_keys_make_a_new_line_and_never_send(app, service, wait, key):
+    async with app.run_test() as pilot:
+        await ready(app, pilot, wait)
+        await pilot.press("a")
+        prompt(app).area.post_message(Key(key, None))
+        await wait(pilot, lambda: prompt(app).draft.text == "a\n")
+        await pilot.press("b", "enter")
+        await wait(pilot, lambda: sent(service) == ["a\nb"])
+
+
+async def test_a_backslash_at_the_end_of_the_line_makes_a_new_line(app, service, wait):
+    async with app.run_test() as pilot:
+        await ready(app, pilot, wait)
+        await pilot.press("a", "\\", "enter", "b", "enter")
+        await wait(pilot, lambda: sent(service) == ["a\nb"])
+
+
+async def test_an_empty_prompt_sends_nothing(app, service, wait):
+    async with app.run_test() as pilot:
+        await ready(app, pilot, wait)
+        await pilot.press("enter", "space", "enter")
+        await pilot.pause()
+        assert sent(service) == []
+
+
+async def test_a_space_without_its_character_is_a_space(app, service, wait):
+    async with app.run_test() as pilot:
+        await ready(app, pilot, wait)
+        await pilot.press("a")
+        prompt(app).area.post_message(Key("space", None))
+        await wait(pilot, lambda: prompt(app).draft.text == "a ")
+
+
+async def test_a_paste_is_one_edit_and_never_sends(app, service, wait):
+    async with app.run_test() as pilot:
+        await ready(app, pilot, wait)
+        prompt(app).area.post_message(Paste("one\r\ntwo\rthree\n\x1b[201~\x00\ud800"))
+        await wait(pilot, lambda: prompt(app).draft.text)
+        assert prompt(app).draft.text == "one\ntwo\nthree\n␛[201~␀\ufffd"
+        assert sent(service) == []
+        prompt(app).area.undo()
+        await wait(pilot, lambda: prompt(app).draft.text == "")
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "line\n" * 200_000], ids=["line", "lines"])
+async def test_a_megabyte_becomes_a_chip_and_is_sent_whole(app, service, wait, text):
+    async with app.run_test() as pilot:
+        await ready(app, pilot, wait)
+        await pilot.press("s", "e", "e")
+        prompt(app).area.post_message(Paste(text))
+        await wait(pilot, lambda: app.screen.query(".chip"))
+        assert "pasted text · 1.0 MB" in str(app.screen.query_one(".chip").render())
+        assert len(prompt(app).area.text) < LONGEST_EDIT
+        await pilot.press("enter")
+        await wait(pilot, lambda: sent(service))
+        assert sent(service) == [f"see\n\n{text}"]
+        await wait(pilot, lambda: not app.screen.query(".chip"))
+
+
+async def test_a_chip_goes_with_a_click_or_with_backspace(app, service, wait):
+    async with app.run_test() as pilot:
+        await ready(app, pilot, wait)
+        for _ in range(2):
+            prompt(app).area.post_message(Paste("x" * 50_000))
+        await wait(pilot, lambda: len(app.screen.query(".chip")) == 2)
+        await pilot.click(".chip")
+        await wait(pilot, lambda: len(app.screen.query(".chip")) == 1)
+        await pilot.press("backspace")
+        await wait(pilot, lambda: not app.screen.query(".chip"))
+
+
+async def test_many_pastes_do_not_overfill_the_editor(app, service, wait):
+    async with app.run_test() as pilot:
+        await ready(app, pilot, wait)
+        text = "word " * 20 + "\n"
+        for _ in range(8):
+            prompt(app).area.post_message(Paste(text * 80))
+        await wait(pilot, lambda: app.screen.query(".chip"))
+        await pilot.pause()
+        assert len(prompt(app).area.text) <= LONGEST_EDIT
+        assert prompt(app).draft.joined().count("word") == 8 * 80 * 20
+
+
+async def test_it_grows_to_ten_rows(app, service, wait):
+    async with app.run_test(size=(80, 36)) as pilot:
+        await ready(app, pilot, wait)
+        assert prompt(app).area.size.height == 1
+        for _ in range(20):
+            await pilot.press("ctrl+j")
+        await pilot.pause()
+        assert prompt(app).area.size.height == 10
+
+
+async def test_each_conversation_keeps_its_own_draft(app, service, wait):
+    first = service.store_conversation("first", ["a", "b"])
+    second = service.store_conversation("second", ["c", "d"])
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: app.state.shown == second.id)
+        await pilot.press(*"two")
+        app.chat.open_conversation(first.id)
+        await wait(pilot, lambda: app.state.shown == first.id)
+        assert prompt(app).draft.text == ""
+        await pilot.press(*"one")
+        await wait(pilot, lambda: service.stored[first.id].draft == "one")
+        assert service.stored[second.id].draft == "two"
+        app.chat.open_conversation(second.id)
+        await wait(pilot, lambda: prompt(app).draft.text == "two")
+
+
+async def test_a_draft_is_saved_at_the_end_and_gone_once_it_is_sent(app, service, wait):
+    only = service.store_conversation("only", ["a", "b"])
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        await pilot.press(*"sent", "enter")
+        await wait(pilot, lambda: sent(service))
+        assert service.stored[only.id].draft == ""
+        await pilot.press(*"kept")
+        await pilot.press("ctrl+q")
+        await wait(pilot, lambda: service.closed)
+    assert service.stored[only.id].draft == "kept"
+
+
+async def test_what_is_typed_before_the_last_conversation_is_read_stays(app, service, wait):
+    only = service.store_conversation("only", ["a", "b"])
+    read = service.messages
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(number):
+        begun.set()
+        go_on.wait(20)
+        return read(number)
+
+    service.messages = slowly
+    async with app.run_test() as pilot:
+        await wait(pilot, begun.is_set)
+        await pilot.press(*"early")
+        go_on.set()
+        await wait(pilot, lambda: app.state.shown == only.id)
+        assert prompt(app).draft.text == "early"

@@ -1,0 +1,84 @@
+"""File descriptor 2, modified keys, the clipboard: what the app does to the terminal itself."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lfm2chat.tui.clipboard import LONGEST_OSC52_BYTES, copy, osc52
+from lfm2chat.tui.terminal import modified_keys
+
+CHILD = """
+import os, sys
+from pathlib import Path
+from lfm2chat.tui.terminal import redirect_native_stderr
+before = sys.__stderr__
+with redirect_native_stderr(Path(sys.argv[1])):
+    os.write(2, b"native noise\\n")
+    sys.__stderr__.write("the screen\\n")
+    sys.__stderr__.flush()
+assert sys.__stderr__ is before
+os.write(2, b"after\\n")
+"""
+
+
+def test_native_noise_goes_to_the_log_and_the_screen_stays(tmp_path):
+    log = tmp_path / "log"
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(log)], capture_output=True, text=True, check=True
+    )
+    assert log.read_text() == "native noise\n"
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert done.stderr == "the screen\nafter\n"
+
+
+def test_modified_keys_are_asked_for_and_given_back():
+    stream = io.StringIO()
+    with modified_keys(stream):
+        assert stream.getvalue() == "\x1b[>4;1m"
+    assert stream.getvalue() == "\x1b[>4;1m\x1b[>4;0m"
+
+
+def test_a_terminal_that_is_gone_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    stream = os.fdopen(write, "w")
+    with modified_keys(stream):
+        pass
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_the_first_program_that_works_takes_the_text(tmp_path):
+    program(tmp_path, "wl-copy", "exit 1")
+    program(tmp_path, "xclip", f"/bin/cat > {tmp_path}/taken")
+    written: list[str] = []
+    environment = {"PATH": str(tmp_path), "WAYLAND_DISPLAY": "x", "DISPLAY": ":0"}
+    copied = copy("té\nxt", write_terminal=written.append, environment=environment)
+    assert (copied.by, copied.certain) == ("xclip", True)
+    assert (tmp_path / "taken").read_text() == "té\nxt"
+    assert written == []
+
+
+def test_without_a_program_the_terminal_gets_it_and_nobody_promises_more(tmp_path):
+    written: list[str] = []
+    copied = copy("hi", write_terminal=written.append, environment={"PATH": str(tmp_path)})
+    assert written == ["\x1b]52;c;aGk=\x1b\\"]
+    assert not copied.certain
+
+
+def test_what_is_too_long_for_the_terminal_is_not_pretended_to_be_copied(tmp_path):
+    written: list[str] = []
+    text = "x" * (LONGEST_OSC52_BYTES + 1)
+    copied = copy(text, write_terminal=written.append, environment={"PATH": str(tmp_path)})
+    assert copied.by == ""
+    assert written == []
+    assert osc52(text) is None
