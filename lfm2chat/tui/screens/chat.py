@@ -305,11 +305,12 @@ class ChatScreen(Screen[None]):
             if at_start and not self.prompt.draft.empty:
                 self._state.drafts[key] = self.prompt.draft
             self._state.shown = key
+            # In the same step: a key pressed from here on belongs to this conversation.
+            self.prompt.put(self._state.drafts.get(key, Draft()))
             # What happened during the read is in the state only.
             messages = self._state.overlay(key, stored)
             waiting = [turn.prompt for turn in self._state.turns_of(key) if turn.user is None]
             await self.transcript.show(messages, waiting=waiting)
-            self.prompt.put(self._state.drafts.get(key, Draft()))
         self._show_sampling()
         self._show_list()
         self._describe()
