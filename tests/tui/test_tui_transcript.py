@@ -1,6 +1,7 @@
 """The window of mounted messages, and following the end."""
 
 from textual.events import MouseScrollDown, MouseScrollUp
+from textual.scrollbar import ScrollTo
 
 from lfm2chat.tui.widgets.transcript import LARGEST_WINDOW, PAGE, WINDOW
 
@@ -103,6 +104,17 @@ async def test_it_follows_until_the_first_motion_upwards_and_again_near_the_end(
         assert not app.screen.query_one("#below").display
 
 
+async def test_a_storm_of_sizes_keeps_to_the_end(app, service, wait):
+    service.store_conversation("long", [LONG, LONG])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: transcript(app).max_scroll_y > 20)
+        for size in [(1, 1), (200, 50), (20, 3), (500, 200), (3, 40), (80, 24)]:
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        assert transcript(app).following
+        await wait(pilot, lambda: at_end(app))
+
+
 async def test_nothing_is_lost_when_the_answer_ends_while_reading_above(app, service, wait):
     async with app.run_test(size=(80, 24)) as pilot:
         turn = await streaming(app, pilot, wait, service)
@@ -152,3 +164,12 @@ async def test_a_wide_screen_has_a_readable_column(app, service, wait):
         assert abs(column.x + column.width / 2 - middle) <= 2
         prompt = app.chat.prompt.region
         assert abs(prompt.x + prompt.width / 2 - middle) <= 2
+
+
+async def test_dragging_the_scroll_bar_up_lets_go(app, service, wait):
+    service.store_conversation("long", [LONG, LONG])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: transcript(app).max_scroll_y > 20)
+        transcript(app).post_message(ScrollTo(y=5, animate=False))
+        await wait(pilot, lambda: not transcript(app).following)
+        await wait(pilot, lambda: transcript(app).scroll_y == 5)

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import on
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message as Notice
+from textual.scrollbar import ScrollTo, ScrollUp
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -42,7 +44,7 @@ class Transcript(VerticalScroll):
             self.following = following
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__(id=id, can_focus=False)
         self._messages: list[Message] = []
         self._first = 0
         self._following = True
@@ -123,14 +125,28 @@ class Transcript(VerticalScroll):
         if self.max_scroll_y > 0:
             self.anchor()
 
-    def on_mouse_scroll_up(self) -> None:
+    def let_go(self) -> None:
+        """The reader moves upwards: stay where he is. Only motions of his count, never those of
+        a resize.
+        """
         if self.max_scroll_y > 0:
             self._set_following(False)
 
+    def on_mouse_scroll_up(self) -> None:
+        self.let_go()
+
+    @on(ScrollUp)
+    def _bar_up(self) -> None:
+        self.let_go()
+
+    @on(ScrollTo)
+    def _bar_dragged(self, event: ScrollTo) -> None:
+        if event.y is not None and event.y < self.scroll_y:
+            self.let_go()
+
     def page_up(self) -> None:
         """One page towards the beginning."""
-        if self.max_scroll_y > 0:
-            self._set_following(False)
+        self.let_go()
         self.scroll_page_up(animate=False)
 
     def page_down(self) -> None:
@@ -142,9 +158,7 @@ class Transcript(VerticalScroll):
         if not self.is_mounted:
             return
         near_end = self.max_scroll_y - new_value <= NEAR_END
-        if new_value < old_value and not near_end:
-            self._set_following(False)
-        elif new_value > old_value and near_end and not self._following:
+        if new_value > old_value and near_end and not self._following:
             self.follow()
         if new_value <= 1 and new_value < old_value and self._first > 0 and not self._growing:
             self._growing = True
