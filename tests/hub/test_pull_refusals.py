@@ -206,13 +206,24 @@ HOSTILE_NAMES = [
 ]
 
 
-def test_names_that_are_not_wanted_are_never_asked_for(hub: Any, get: Get):
+@pytest.mark.parametrize("shards", [False, True])
+def test_names_that_are_not_wanted_are_never_asked_for(hub: Any, get: Get, shards: bool):
+    if shards:  # then no single file of weights overrules the rest of the list
+        hub.files["model-00001-of-00001.safetensors"] = hub.files.pop("model.safetensors")
+        hub.files["model.safetensors.index.json"] = b'{"weight_map": {}}'
+        hub.lfs = {"model-00001-of-00001.safetensors"}
     bad = [{"type": "file", "path": name, "size": 3, "oid": "a" * 40} for name in HOSTILE_NAMES]
     many = [{"type": "file", "path": f"f{n}", "size": 3, "oid": "a" * 40} for n in range(20_000)]
     hub.page_size = 100_000
     hub.entries = [*bad, "text", None, *many, *hub.tree()]
-    model = get()
-    assert len(list(model.folder.iterdir())) == 8
+    if shards:
+        with pytest.raises(WeightsError):  # the index is empty, but all was fetched by then
+            get()
+    else:
+        assert len(list(get().folder.iterdir())) == 8
+    asked = {path.rpartition("/")[2] for path in hub.asked("hub") if "/resolve/" in path}
+    assert asked <= set(hub.files)
+    assert len(asked) == (8 if shards else 7)
 
 
 def test_a_name_that_is_listed_twice_is_refused(hub: Any, get: Get, models_dir: Path):
