@@ -9,7 +9,6 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -213,19 +212,24 @@ def test_resumed_bytes_are_told(hub: Any, get: Get, progress: list[Progress], mo
 
 
 @pytest.mark.parametrize("where", ["body", "head", "waiting"])
-def test_a_cancel_takes_half_a_second_at_most(hub: Any, get: Get, quick: Policy, where: str):
+def test_a_cancel_takes_half_a_second_at_most(
+    hub: Any, get: Get, models_dir: Path, fake_hub_module: ModuleType, where: str
+):
+    part = part_of(hub, models_dir)
     if where == "body":
         weights_fault(hub, "stall", bytes=100_000, s=30)
     elif where == "head":
         weights_fault(hub, "delay", s=30)
     else:
         weights_fault(hub, "status", code=429, headers={"Retry-After": "30"})
-    patient = replace(quick, read_timeout_s=20.0, floor_window_s=30.0)
+    patient = Policy(spare_bytes=0)  # no timeout of its own ends it first
     stop = threading.Event()
     pressed_at: list[float] = []
 
     def press_stop() -> None:
         hub.wait_for(lambda: len(ranges(hub)) == 1)
+        if where == "body":  # it has begun to arrive, and stalls now
+            fake_hub_module.wait_until(lambda: part.exists() and part.stat().st_size == 100_000)
         pressed_at.append(time.monotonic())
         stop.set()
 
