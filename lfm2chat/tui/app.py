@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -47,7 +48,7 @@ QUIT_AGAIN_S = 2.0
 SAY_AGAIN_S = 10.0
 CLOSE_S = 5.0
 # A terminated process has two seconds in all.
-CLOSE_ON_SIGNAL_S = 1.5
+CLOSE_ON_SIGNAL_S = 1.0
 log = logging.getLogger(__name__)
 
 ServiceFactory = Callable[[Callable[[Event], None]], ChatService]
@@ -81,11 +82,29 @@ def run_app(paths: Paths, *, model: str = "") -> int:
         raise Lfm2ChatError(
             f"the app failed: {app.fault}", hint=f"the log has the details: {paths.log_file}"
         )
-    return app.return_code or 0
+    code = app.return_code or 0
+    if app.worker_left:
+        _end_now(code)
+    return code
+
+
+def _end_now(code: int) -> None:
+    """End the process without unwinding it: everything is saved and the terminal is restored.
+
+    The worker is inside native code that nothing interrupts (importing torch, most likely), and
+    an interpreter that finalizes under it is aborted.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.flush()
+    os._exit(code)
 
 
 class Lfm2ChatApp(App[None]):
     """The chat application. ``return_code`` after ``run()``: 0, 143, 129 or an error's own code.
+    ``fault`` names what nobody foresaw, ``worker_left`` says that the worker did not end in time.
 
     ``make_service`` is called once, on the event loop's thread, after the first paint; what it
     gives is started and closed here. ``model`` of None means the one that was used last.
@@ -122,6 +141,7 @@ class Lfm2ChatApp(App[None]):
         self._said = ""
         self._said_s = 0.0
         self.fault: str | None = None
+        self.worker_left = False
         self.state = ChatState(ModelState(model or settings.model or "guide"))
         self.theme_labels: dict[str, str] = {}
         self._theme_errors: list[SettingsError] = []
@@ -189,15 +209,15 @@ class Lfm2ChatApp(App[None]):
         self._leaving = True
         self.chat.keep_draft()
         if self._service is not None:
-            await asyncio.to_thread(self._service.close, timeout_s)
-            self._service = None
+            service, self._service = self._service, None
+            self.worker_left = not await asyncio.to_thread(service.close, timeout_s)
         self.exit(return_code=code)
 
     async def on_unmount(self) -> None:
         # Whatever ended the app: the store is closed and the threads are joined.
         if self._service is not None and not self._leaving:
             service, self._service = self._service, None
-            await asyncio.to_thread(service.close, CLOSE_S)
+            self.worker_left = not await asyncio.to_thread(service.close, CLOSE_S)
 
     def _fatal_error(self) -> None:
         """Textual's own would print the values of all variables: conversations, that is."""

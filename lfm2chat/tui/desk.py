@@ -126,6 +126,9 @@ class Desk:
 
     def delete(self, key: int) -> None:
         """Move a conversation to the trash."""
+        for turn in self._state.turns_of(key):
+            # What waits for its end goes back to the draft, not into the trash.
+            turn.stopping = True
         self._watch(self._service.delete(key))
         self._trashed.append(key)
 

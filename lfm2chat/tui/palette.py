@@ -12,7 +12,7 @@ from textual.content import Content
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.tui.keys import COMMANDS
-from lfm2chat.tui.screens.chat import action_of
+from lfm2chat.tui.screens.regions import action_of
 from lfm2chat.tui.widgets.keybar import key_name
 
 if TYPE_CHECKING:

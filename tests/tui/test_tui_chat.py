@@ -289,7 +289,7 @@ async def test_the_conversation_of_the_last_time_is_opened(app, service, wait):
     async with app.run_test() as pilot:
         await wait(pilot, lambda: [view.source for view in views(app)] == ["c", "d"])
         assert app.chat.prompt.draft.text == "unsent"
-        assert line(app).context == "context 62/4096"
+        await wait(pilot, lambda: line(app).context == "context 62/4096")
 
 
 async def test_a_turn_of_nobody_changes_nothing(app, service, wait):

@@ -4,7 +4,7 @@ import pytest
 
 from lfm2chat.settings import read_settings
 from lfm2chat.tui.keys import COMMANDS
-from lfm2chat.tui.screens.chat import action_of
+from lfm2chat.tui.screens.regions import action_of
 
 
 def said(app):
@@ -244,3 +244,16 @@ async def test_a_service_that_cannot_start_ends_the_app_with_its_code(app, servi
     async with app.run_test() as pilot:
         await pilot.pause(0.1)
     assert app.return_code == StoreError.exit_code
+
+
+async def test_deleting_while_it_answers_keeps_what_waits_in_the_draft(app, service, wait):
+    only = service.store_conversation("only", ["a", "b"])
+    async with app.run_test() as pilot:
+        await opened(app, pilot, wait, only.id)
+        await pilot.press("x", "enter")
+        await wait(pilot, lambda: app.state.live)
+        await pilot.press("y", "enter", "f8")
+        await wait(pilot, lambda: app.state.shown < 0)
+        service.finish(max(service.turns))
+        await wait(pilot, lambda: service.stored[only.id].draft == "y")
+        assert len([call for call in service.calls if call[0] == "submit"]) == 1

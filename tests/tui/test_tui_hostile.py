@@ -5,8 +5,6 @@ import random
 import time
 from pathlib import Path
 
-import pytest
-
 import lfm2chat.tui
 from lfm2chat.chat.text import safe
 from lfm2chat.tui.widgets.foreign import LONGEST_VIEW, cut_for_view
@@ -37,13 +35,10 @@ def answers(app):
     return [view for view in app.chat.transcript.shown if view.has_class("-assistant")]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
-async def test_a_conversation_of_hostile_texts_is_shown_and_nothing_happens(
-    app, service, wait, size
-):
+async def test_a_conversation_of_hostile_texts_is_shown_and_nothing_happens(app, service, wait):
     service.store_conversation("[@click=app.quit]x[/] [/oops \x1b]0;t\x07", HOSTILE * 2)
     app.state.shown = -1
-    async with app.run_test(size=size, notifications=True) as pilot:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await wait(pilot, lambda: len(answers(app)) == len(HOSTILE))
         texts = (HOSTILE * 2)[1::2]
         await wait(

@@ -108,10 +108,10 @@ async def test_it_grows_to_ten_rows(app, service, wait):
     async with app.run_test(size=(80, 36)) as pilot:
         await ready(app, pilot, wait)
         assert prompt(app).area.size.height == 1
-        for _ in range(20):
-            await pilot.press("ctrl+j")
-        await pilot.pause()
-        assert prompt(app).area.size.height == 10
+        prompt(app).area.post_message(Paste("\n" * 4))
+        await wait(pilot, lambda: prompt(app).area.size.height == 5)
+        prompt(app).area.post_message(Paste("\n" * 20))
+        await wait(pilot, lambda: prompt(app).area.size.height == 10)
 
 
 async def test_each_conversation_keeps_its_own_draft(app, service, wait):

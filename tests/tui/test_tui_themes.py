@@ -41,8 +41,9 @@ def test_every_text_colour_can_be_read_on_every_ground(name, least):
     assert contrast(cursor["block-cursor-foreground"], cursor["block-cursor-background"]) >= least
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+@pytest.mark.parametrize(
+    ("name", "size"), list(zip(NAMES, [(80, 24), (120, 36), (60, 20), (80, 24)], strict=True))
+)
 async def test_the_app_draws_in_every_theme(app, service, wait, name, size):
     service.store_conversation("x", ["a", "# h\n\n- `c`\n\n```python\nx = 1\n```\n\n|a|\n|-|\n|b|"])
     async with app.run_test(size=size, notifications=True) as pilot:

@@ -1,25 +1,19 @@
-"""The chat screen: it lays the regions out, routes events to them, and carries out commands.
+"""The chat screen: it routes events to its regions and carries out commands.
 
-What is decided stands in :mod:`lfm2chat.tui.desk`, what is known in :mod:`lfm2chat.tui.state`;
-this screen only shows it. Service events are posted to it and go through one handler; those of a
-conversation that is not shown change the state and the list, and nothing else.
+What is decided stands in :mod:`lfm2chat.tui.desk`, what is known in :mod:`lfm2chat.tui.state`,
+where things are in :mod:`lfm2chat.tui.screens.regions`; this screen only shows it. Service events
+are posted to it and go through one handler; those of a conversation that is not shown change the
+state and the list, and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import ClassVar
 
 from textual import on, work
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
-from textual.events import Click
-from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Markdown, Static
+from textual.widgets import Markdown
 
 from lfm2chat.chat.turns import Conversation
 from lfm2chat.errors import Lfm2ChatError
@@ -35,104 +29,36 @@ from lfm2chat.runtime.events import (
     TurnFinished,
 )
 from lfm2chat.settings import Settings
+from lfm2chat.spec import FinishReason
 from lfm2chat.tui import describe
 from lfm2chat.tui.desk import Desk
-from lfm2chat.tui.keys import COMMANDS, Command
-from lfm2chat.tui.messages import Failure, ServiceEvent
+from lfm2chat.tui.messages import ServiceEvent
 from lfm2chat.tui.screens.link import LinkScreen
+from lfm2chat.tui.screens.regions import ChatRegions
 from lfm2chat.tui.screens.rename import RenameScreen
 from lfm2chat.tui.state import ChatState, Draft, LiveTurn
 from lfm2chat.tui.widgets.conversations import ConversationList
-from lfm2chat.tui.widgets.keybar import KeyBar
 from lfm2chat.tui.widgets.prompt import Prompt
 from lfm2chat.tui.widgets.sampling import SamplingPanel
-from lfm2chat.tui.widgets.status import StatusLine
-from lfm2chat.tui.widgets.transcript import Transcript
-from lfm2chat.tui.widgets.waiting import WaitingList
 
 DRAFT_DELAY_S = 0.3
-# Below this width the list and the sampling controls are shown only when asked for, one at a time.
-WIDE = 100
 AGES_REFRESH_S = 60.0
-# Commands that the app itself carries out.
-_OF_THE_APP = ("quit", "palette", "copy_or_quit", "models")
 
 
-def action_of(command: Command) -> str:
-    """The Textual action that carries ``command`` out, seen from the chat screen."""
-    return f"app.{command.id}" if command.id in _OF_THE_APP else command.id
-
-
-def registry_bindings() -> list[BindingType]:
-    """The bindings of the commands that work everywhere, from the one registry."""
-    return [
-        Binding(
-            ",".join(entry.keys),
-            action_of(entry),
-            entry.label,
-            show=entry.footer,
-            tooltip=entry.help,
-            id=entry.id,
-            priority=entry.id == "quit",
-        )
-        for entry in COMMANDS
-        if entry.scope == "app"
-    ]
-
-
-class ChatScreen(Screen[None]):
+class ChatScreen(ChatRegions):
     """The one screen that is always there. ``connect`` gives it the service once it exists."""
 
-    CSS_PATH = "chat.tcss"
-    AUTO_FOCUS = "#prompt-area"
-    BINDINGS: ClassVar[list[BindingType]] = registry_bindings()
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
-        (0, "-narrow"),
-        (80, "-normal"),
-        (WIDE, "-wide"),
-        (140, "-huge"),
-    ]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012 - as above
-
     def __init__(self, *, state: ChatState, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings=settings)
         self._state = state
         self._desk: Desk | None = None
-        # None: as the width has it; otherwise what the user wants.
-        self._sidebar_wanted: bool | None = None if settings.sidebar else False
-        self._panel_wanted = settings.sampling_panel
         self._conversations: list[Conversation] = []
         self._draft_timer: Timer | None = None
         # Held by whoever changes what is shown: events, sending, opening.
         self._changing = asyncio.Lock()
-        self.list = ConversationList(id="list")
-        self.transcript = Transcript(id="transcript")
-        self.prompt = Prompt(id="prompt")
-        self.panel = SamplingPanel(id="panel")
-        self.waiting = WaitingList(id="waiting")
-        self.status = StatusLine(id="status")
-        self.keybar = KeyBar(id="keys")
-        self._below = Static(Content("↓ more below"), id="below", markup=False)
-
-    def compose(self) -> ComposeResult:
-        with Horizontal(id="body"):
-            with Vertical(id="sidebar"):
-                yield Static(Content("Conversations"), classes="panel-title", markup=False)
-                yield self.list
-            with Vertical(id="main"):
-                yield self.transcript
-                yield self._below
-                with Vertical(id="composer"):
-                    yield self.waiting
-                    yield self.prompt
-            yield self.panel
-        yield self.status
-        yield self.keybar
 
     async def on_mount(self) -> None:
-        self._below.display = False
         await self.transcript.show(())
-        self._lay_out()
         self._describe()
         self.set_interval(AGES_REFRESH_S, self._show_list)
 
@@ -198,7 +124,7 @@ class ChatScreen(Screen[None]):
                 await view.finish(message)
         if turn is None:
             return
-        if turn.stopping:
+        if turn.stopping or message.finish_reason is FinishReason.CANCELLED:
             self._return_queue(turn.key)
         elif self._desk is not None:
             await self._send_next(self._desk, turn.key, here=here)
@@ -269,15 +195,6 @@ class ChatScreen(Screen[None]):
         self.status.show(describe.status(self._state))
         self.waiting.show(self._state.queued.get(self._state.shown, ()))
         self.keybar.show_busy(self._state.running(self._state.shown) is not None)
-
-    def _lay_out(self) -> None:
-        wide = self.app.size.width >= WIDE
-        sidebar = wide if self._sidebar_wanted is None else self._sidebar_wanted
-        self.query_one("#sidebar").display = sidebar
-        self.panel.display = self._panel_wanted
-
-    def _tell(self, message: str, hint: str = "") -> None:
-        self.app.post_message(Failure(message, hint))
 
     def open_conversation(self, key: int) -> None:
         """Show another conversation; what runs goes on."""
@@ -377,19 +294,6 @@ class ChatScreen(Screen[None]):
         event.stop()
         self.app.push_screen(LinkScreen(event.href))
 
-    @on(Transcript.FollowChanged)
-    def _show_below(self, event: Transcript.FollowChanged) -> None:
-        event.stop()
-        self._below.display = not event.following
-
-    @on(Click, "#below")
-    def _go_below(self, event: Click) -> None:
-        event.stop()
-        self.transcript.follow()
-
-    def on_resize(self) -> None:
-        self._lay_out()
-
     # --- commands, by the names of the registry ---------------------------------------------------
 
     def action_stop(self) -> None:
@@ -410,10 +314,6 @@ class ChatScreen(Screen[None]):
         self.prompt.area.focus()
         self._open_later(self._state.new_key())
 
-    def action_help(self) -> None:
-        """Show every key."""
-        self.app.push_screen("help")
-
     @work(exit_on_error=False)
     async def action_rename(self) -> None:
         """Give the open conversation another title."""
@@ -425,27 +325,6 @@ class ChatScreen(Screen[None]):
         title = await self.app.push_screen_wait(RenameScreen(before))
         if title is not None and self._desk is not None:
             self._desk.rename(key, title)
-
-    def action_sampling(self) -> None:
-        """Show or hide the sampling controls."""
-        self._panel_wanted = not self._panel_wanted
-        if self._panel_wanted and self.app.size.width < WIDE:
-            self._sidebar_wanted = False if self._sidebar_wanted else self._sidebar_wanted
-        self._lay_out()
-        self._show_sampling()
-        if self._panel_wanted:
-            self.panel.focus_first()
-        else:
-            self.prompt.area.focus()
-
-    def action_sidebar(self) -> None:
-        """Show or hide the conversation list."""
-        shown = self.query_one("#sidebar").display
-        self._sidebar_wanted = not shown
-        if not shown and self.app.size.width < WIDE:
-            self._panel_wanted = False
-        self._lay_out()
-        (self.prompt.area if shown else self.list).focus()
 
     @work(exit_on_error=False, group="delete")
     async def action_delete(self) -> None:
@@ -487,14 +366,3 @@ class ChatScreen(Screen[None]):
         key = self.list.neighbour(self._state.shown, step)
         if key is not None and key != self._state.shown:
             self._open_later(key)
-
-    def action_scroll_up(self) -> None:
-        """One page up in the conversation."""
-        self.transcript.page_up()
-
-    def action_scroll_down(self) -> None:
-        """One page down in the conversation."""
-        self.transcript.page_down()
-
-    def _say(self, text: str) -> None:
-        self.app.notify(text, markup=False)

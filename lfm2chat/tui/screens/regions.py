@@ -1,0 +1,160 @@
+"""Where things are on the chat screen: list, transcript, prompt, sampling, status, keys.
+
+The regions, what of them is shown at which width, and the commands that concern nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.events import Click
+from textual.screen import Screen
+from textual.widgets import Static
+
+from lfm2chat.settings import Settings
+from lfm2chat.tui.keys import COMMANDS, Command
+from lfm2chat.tui.messages import Failure
+from lfm2chat.tui.widgets.conversations import ConversationList
+from lfm2chat.tui.widgets.keybar import KeyBar
+from lfm2chat.tui.widgets.prompt import Prompt
+from lfm2chat.tui.widgets.sampling import SamplingPanel
+from lfm2chat.tui.widgets.status import StatusLine
+from lfm2chat.tui.widgets.transcript import Transcript
+from lfm2chat.tui.widgets.waiting import WaitingList
+
+# Below this width the list and the sampling controls are shown only when asked for, one at a time.
+WIDE = 100
+# Commands that the app itself carries out.
+_OF_THE_APP = ("quit", "palette", "copy_or_quit", "models")
+
+
+def action_of(command: Command) -> str:
+    """The Textual action that carries ``command`` out, seen from the chat screen."""
+    return f"app.{command.id}" if command.id in _OF_THE_APP else command.id
+
+
+def registry_bindings() -> list[BindingType]:
+    """The bindings of the commands that work everywhere, from the one registry."""
+    return [
+        Binding(
+            ",".join(entry.keys),
+            action_of(entry),
+            entry.label,
+            show=entry.footer,
+            tooltip=entry.help,
+            id=entry.id,
+            priority=entry.id == "quit",
+        )
+        for entry in COMMANDS
+        if entry.scope == "app"
+    ]
+
+
+class ChatRegions(Screen[None]):
+    """The regions and their layout; :class:`~lfm2chat.tui.screens.chat.ChatScreen` fills them."""
+
+    CSS_PATH = "chat.tcss"
+    AUTO_FOCUS = "#prompt-area"
+    BINDINGS: ClassVar[list[BindingType]] = registry_bindings()
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
+        (0, "-narrow"),
+        (80, "-normal"),
+        (WIDE, "-wide"),
+        (140, "-huge"),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012 - as above
+
+    def __init__(self, *, settings: Settings) -> None:
+        super().__init__()
+        # None: as the width has it; otherwise what the user wants.
+        self._sidebar_wanted: bool | None = None if settings.sidebar else False
+        self._panel_wanted = settings.sampling_panel
+        self.list = ConversationList(id="list")
+        self.transcript = Transcript(id="transcript")
+        self.prompt = Prompt(id="prompt")
+        self.panel = SamplingPanel(id="panel")
+        self.waiting = WaitingList(id="waiting")
+        self.status = StatusLine(id="status")
+        self.keybar = KeyBar(id="keys")
+        self._below = Static(Content("↓ more below"), id="below", markup=False)
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="body"):
+            with Vertical(id="sidebar"):
+                yield Static(Content("Conversations"), classes="panel-title", markup=False)
+                yield self.list
+            with Vertical(id="main"):
+                yield self.transcript
+                yield self._below
+                with Vertical(id="composer"):
+                    yield self.waiting
+                    yield self.prompt
+            yield self.panel
+        yield self.status
+        yield self.keybar
+
+    async def on_mount(self) -> None:
+        self._below.display = False
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        wide = self.app.size.width >= WIDE
+        sidebar = wide if self._sidebar_wanted is None else self._sidebar_wanted
+        self.query_one("#sidebar").display = sidebar
+        self.panel.display = self._panel_wanted
+
+    @on(Transcript.FollowChanged)
+    def _show_below(self, event: Transcript.FollowChanged) -> None:
+        event.stop()
+        self._below.display = not event.following
+
+    @on(Click, "#below")
+    def _go_below(self, event: Click) -> None:
+        event.stop()
+        self.transcript.follow()
+
+    def on_resize(self) -> None:
+        self._lay_out()
+
+    def action_help(self) -> None:
+        """Show every key."""
+        self.app.push_screen("help")
+
+    def action_sampling(self) -> None:
+        """Show or hide the sampling controls."""
+        self._panel_wanted = not self._panel_wanted
+        if self._panel_wanted and self.app.size.width < WIDE:
+            self._sidebar_wanted = False if self._sidebar_wanted else self._sidebar_wanted
+        self._lay_out()
+        if self._panel_wanted:
+            self.panel.focus_first()
+        else:
+            self.prompt.area.focus()
+
+    def action_sidebar(self) -> None:
+        """Show or hide the conversation list."""
+        shown = self.query_one("#sidebar").display
+        self._sidebar_wanted = not shown
+        if not shown and self.app.size.width < WIDE:
+            self._panel_wanted = False
+        self._lay_out()
+        (self.prompt.area if shown else self.list).focus()
+
+    def action_scroll_up(self) -> None:
+        """One page up in the conversation."""
+        self.transcript.page_up()
+
+    def action_scroll_down(self) -> None:
+        """One page down in the conversation."""
+        self.transcript.page_down()
+
+    def _tell(self, message: str, hint: str = "") -> None:
+        self.app.post_message(Failure(message, hint))
+
+    def _say(self, text: str) -> None:
+        self.app.notify(text, markup=False)

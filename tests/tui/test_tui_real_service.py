@@ -1,0 +1,156 @@
+"""The app over the real service, store and engine, with small random models."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lfm2chat.chat.text import safe
+from lfm2chat.chat.turns import MessageStatus
+from lfm2chat.runtime.service import ChatService
+from lfm2chat.settings import Settings
+from lfm2chat.spec import FinishReason
+from lfm2chat.store import Store
+from lfm2chat.tui.app import Lfm2ChatApp
+
+FIRST_PAINT = """
+import asyncio, sys
+from lfm2chat.paths import Paths
+from lfm2chat.runtime.service import ChatService
+from lfm2chat.settings import Settings
+from lfm2chat.store import Store
+from lfm2chat.tui.app import Lfm2ChatApp
+
+paths = Paths.from_environment()
+paths.create()
+seen = []
+
+def make(emit):
+    painted = app.chat.prompt.area.region.height == 1 and "Esc Stop" in str(
+        app.chat.keybar.render()
+    )
+    seen.append((painted, "torch" in sys.modules))
+    return ChatService(
+        paths=paths, settings=Settings(), store=Store.open(paths.store), emit=emit
+    )
+
+app = Lfm2ChatApp(make, paths=paths, settings=Settings())
+
+async def main():
+    async with app.run_test() as pilot:
+        while app.state.model.phase == "loading":
+            await pilot.press("x")
+            await pilot.pause(0.01)
+    assert app.chat.prompt.draft.text.startswith("x"), app.chat.prompt.draft
+
+asyncio.run(main())
+print(seen)
+"""
+
+
+@pytest.fixture
+def open_app(paths):
+    """A factory of apps over one home, as a restart would have it."""
+
+    def make(model: str) -> Lfm2ChatApp:
+        store = Store.open(paths.store)
+        settings = Settings(animations=False)
+        return Lfm2ChatApp(
+            lambda emit: ChatService(paths=paths, settings=settings, store=store, emit=emit),
+            paths=paths,
+            settings=settings,
+            model=model,
+        )
+
+    return make
+
+
+def views(app):
+    return app.chat.transcript.shown
+
+
+def idle(app, count):
+    return app.state.model.phase == "ready" and not app.state.live and len(views(app)) == count
+
+
+async def test_a_turn_a_follow_up_a_switch_and_a_restart(open_app, make_model, wait):
+    make_model("one")
+    make_model("two")
+    app = open_app("one")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press(*"hello", "enter")
+        await wait(pilot, lambda: idle(app, 2))
+        await pilot.press(*"go on", "enter")
+        await wait(pilot, lambda: idle(app, 4))
+        timing = views(app)[3].message.timing
+        assert timing.cached_tokens > 0
+        assert app.chat.status.status.reuse == (
+            f"reused {timing.cached_tokens} · read {timing.prefilled_tokens}"
+        )
+        await pilot.press("f3")
+        await wait(pilot, lambda: app.screen.query("#model-list"))
+        options = app.screen.query_one("#model-list")
+        await wait(pilot, lambda: options.option_count == 3)
+        await pilot.press("end", "enter")
+        await wait(pilot, lambda: app.state.model.name == "two")
+        await pilot.press(*"and you", "enter")
+        await wait(pilot, lambda: idle(app, 6))
+        assert [view.message.model for view in views(app)[1::2]] == ["one", "one", "two"]
+        before = [(view.message.role, view.source) for view in views(app)]
+        for view in views(app):
+            assert view.source == safe(view.message.text)
+    app = open_app("one")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await wait(pilot, lambda: len(views(app)) == 6 and all(v.source for v in views(app)))
+        await wait(pilot, lambda: [(v.message.role, v.source) for v in views(app)] == before)
+
+
+async def test_escape_ends_a_real_answer_and_what_is_shown_is_what_is_stored(
+    open_app, make_model, wait, paths
+):
+    make_model("one")
+    app = open_app("one")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        app.chat.panel.post_message(
+            app.chat.panel.Changed(app.chat.panel.params.changed(max_new_tokens=4000))
+        )
+        await pilot.press("x", "enter")
+        # Random weights may write an end token at any moment: then there is nothing to stop.
+        await wait(
+            pilot, lambda: app.state.finished or any(t.text for t in app.state.live.values())
+        )
+        await pilot.press("escape")
+        await wait(pilot, lambda: idle(app, 2))
+        shown = views(app)[1]
+        assert shown.message.finish_reason in set(FinishReason)
+        key = app.state.shown
+        source = shown.source
+    with Store.open(paths.store) as store:
+        stored = store.branch(key)[-1]
+    assert stored.status is MessageStatus.DONE
+    assert source == safe(stored.text)
+
+
+async def test_a_model_that_is_not_there_is_said_and_nothing_is_lost(open_app, wait, paths):
+    app = open_app("no-such-model")
+    async with app.run_test(notifications=True) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "failed")
+        await pilot.press(*"kept", "enter")
+        await wait(pilot, lambda: app.state.finished)
+        assert "F3" in app.chat.status.status.phase
+        key = app.state.shown
+    with Store.open(paths.store) as store:
+        assert store.branch(key)[0].text == "kept"
+
+
+def test_the_first_paint_and_the_first_keys_come_before_torch(home):
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_PAINT],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[(True, False)]"
