@@ -166,6 +166,14 @@ def test_each_message_has_its_boundary(lfm2):
         assert whole.ids[: whole.boundaries[count - 1]] == part.ids
 
 
+def test_a_message_that_goes_on_after_its_end_token_ends_at_the_token(tokenizer):
+    template = ChatTemplate(
+        "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}", tokenizer
+    )
+    prompt = template.build([PromptMessage(USER, "ab"), PromptMessage(USER, "cd")])
+    assert prompt.boundaries == (prompt.ids.index(7) + 1, len(prompt.ids))
+
+
 def test_the_next_turn_begins_with_the_ids_of_this_one(lfm2):
     tokenizer = lfm2.tokenizer
     first = [PromptMessage(USER, "Say hello")]

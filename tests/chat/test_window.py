@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lfm2chat.chat.template import ChatTemplate
@@ -52,7 +52,8 @@ def fit_naively(messages, template, limit):
     return None
 
 
-@given(st.booleans(), conversations, st.integers(8, 260))
+@settings(max_examples=120)
+@given(st.booleans(), conversations, st.one_of(st.integers(8, 40), st.integers(8, 260)))
 def test_the_longest_run_of_latest_turns_that_fits_is_kept(template, system, messages, limit):
     assume(messages)
     if system:
@@ -95,6 +96,22 @@ def test_a_conversation_far_too_long_is_not_built_turn_by_turn(tokenizer, lfm2_s
     assert len(window.prompt.ids) <= 2000
     assert window.messages[0].role is SYSTEM
     assert window.messages[-1].text == "And now?"
+
+
+def test_a_prompt_may_fill_the_limit_exactly(lfm2):
+    messages = [PromptMessage(USER, "a"), PromptMessage(ASSISTANT, "b"), PromptMessage(USER, "c")]
+    size = len(lfm2.build(messages).ids)
+    assert fit(messages, template=lfm2, max_prompt_tokens=size).left_out == 0
+    assert fit(messages, template=lfm2, max_prompt_tokens=size - 1).left_out == 2
+
+
+def test_what_a_template_cuts_out_makes_room_for_more_turns(tokenizer, thinking_source):
+    template = ChatTemplate(thinking_source, tokenizer)
+    thought = PromptMessage(ASSISTANT, "<think>" + "well 12345 " * 100 + "</think>yes")
+    messages = [PromptMessage(USER, "a"), thought] * 20 + [PromptMessage(USER, "b")]
+    limit = len(template.build(messages[-13:]).ids)
+    window = fit(messages, template=template, max_prompt_tokens=limit)
+    assert list(window.messages) == messages[-13:]
 
 
 def test_generated_ids_are_what_counts(lfm2):
