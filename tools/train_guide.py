@@ -1,0 +1,258 @@
+"""Train the guide: one command from the knowledge base to the folder that ships.
+
+``python tools/train_guide.py`` trains the tokenizer and the model from nothing on
+``tools/knowledge``, writes ``lfm2chat/guide`` and prints the held-out accuracy;
+``--measure`` only measures what is there. The same seed draws the same conversations. On two
+processor cores it takes about three quarters of an hour; ``--minutes`` sets another budget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from guide_data import IGNORED, Asker, Sample, answers, samples
+from guide_knowledge import Knowledge, digest, load_knowledge
+from guide_measure import Report, measure
+from guide_tokenizer import train_tokenizer, write_tokenizer
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lfm2chat.engine import Lfm2ForCausalLM, choose_device
+from lfm2chat.engine.weights import save
+from lfm2chat.spec import Lfm2Config
+
+TOOLS = Path(__file__).parent
+GUIDE = TOOLS.parent / "lfm2chat" / "guide"
+COMMAND = "python tools/train_guide.py"
+CONTEXT = 4096
+BATCH_TOKENS = 2048
+POOL_SAMPLES = 2048
+PEAK_RATE, FLOOR = 3e-3, 0.02
+WARMUP_STEPS = 100
+WEIGHT_DECAY = 0.05
+# Tokens of a question that are blanked: what is asked must be clear from the rest.
+BLANKED = 0.05
+FIRST_WORD = 14
+NOTE = """The guide that ships with lfm2chat: a very small model of the LFM2 architecture, trained
+from nothing by tools/train_guide.py on the texts of tools/knowledge. It holds no weights of
+Liquid AI or of anybody else, and stands under the terms of the project.
+"""
+
+
+def guide_config(vocab_size: int) -> Lfm2Config:
+    """The guide's shape: six blocks, three of them attention; some three million parameters."""
+    return Lfm2Config(
+        vocab_size=vocab_size,
+        hidden_size=192,
+        intermediate_size=512,
+        block_auto_adjust_ff_dim=False,
+        num_hidden_layers=6,
+        num_attention_heads=3,
+        num_key_value_heads=1,
+        full_attn_idxs=(1, 3, 5),
+        max_position_embeddings=CONTEXT,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=7,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long to train: seconds of the wall clock, and where to keep what is learned so far."""
+
+    seconds: float
+    checkpoint: Path | None
+
+
+def batches(knowledge: Knowledge, tokenizer: Tokenizer, *, seed: int) -> Iterator[list[Sample]]:
+    """Conversations of about equal length together, some thousand tokens each time."""
+    source = samples(knowledge, tokenizer, seed=seed)
+    rng = random.Random(seed + 3)
+    while True:
+        pool = sorted((next(source) for _ in range(POOL_SAMPLES)), key=lambda one: len(one.ids))
+        groups: list[list[Sample]] = [[]]
+        for sample in pool:
+            if groups[-1] and (len(groups[-1]) + 1) * len(sample.ids) > BATCH_TOKENS:
+                groups.append([])
+            groups[-1].append(sample)
+        rng.shuffle(groups)
+        yield from groups
+
+
+def tensors(batch: list[Sample]) -> tuple[Tensor, Tensor, Tensor]:
+    """ids, labels, intents, all (B, T), padded on the right: what is causal never looks there."""
+    longest = max(len(sample.ids) for sample in batch)
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    labels = torch.full((len(batch), longest), IGNORED)
+    intents = torch.full((len(batch), longest), IGNORED)
+    for row, sample in enumerate(batch):
+        ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
+        labels[row, : len(sample.labels)] = torch.tensor(sample.labels)
+        intents[row, : len(sample.intents)] = torch.tensor(sample.intents)
+    words = (labels == IGNORED) & (ids >= FIRST_WORD)
+    return ids.masked_fill(words & (torch.rand(ids.shape) < BLANKED), 0), labels, intents
+
+
+def optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for the embedding, norms and filters."""
+    inside = [
+        p
+        for name, p in model.named_parameters()
+        if p.ndim == 2 and "embed" not in name and "head" not in name
+    ]
+    chosen = {id(parameter) for parameter in inside}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    muon = torch.optim.Muon(
+        inside, lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"
+    )
+    adam = torch.optim.AdamW(rest, lr=PEAK_RATE, betas=(0.9, 0.97), weight_decay=0.0)
+    return [muon, adam]
+
+
+def rate_at(step: int, progress: float) -> float:
+    """The learning rate: warm up, hold, then fall to ``FLOOR`` of the peak. ``progress`` 0 to 1."""
+    fall = 1.0 if progress < 0.4 else 0.5 * (1 + math.cos(math.pi * (progress - 0.4) / 0.6))
+    return PEAK_RATE * min(1.0, (step + 1) / WARMUP_STEPS) * max(FLOOR, fall)
+
+
+class Learner(nn.Module):
+    """The guide with a second head, for training alone: which answer is right.
+
+    It is asked at the token before each answer, so the whole question has to be understood
+    there; without it that is learned many times slower.
+    """
+
+    def __init__(self, guide: Lfm2ForCausalLM, *, answers: int) -> None:
+        super().__init__()
+        self.guide = guide
+        self.intent_head = nn.Linear(guide.config.hidden_size, answers)
+
+    def forward(self, ids: Tensor, labels: Tensor, intents: Tensor) -> Tensor:
+        """Mean cross-entropy of the answers' tokens and of the choice among the answers."""
+        hidden = self.guide.model(ids, use_cache=False).last_hidden_state  # (B, T, D)
+        targets = labels[:, 1:]
+        wanted, asked = targets != IGNORED, intents != IGNORED
+        logits = self.guide.lm_head(hidden[:, :-1][wanted]).float()
+        chosen = self.intent_head(hidden[asked]).float()
+        return F.cross_entropy(logits, targets[wanted]) + 0.5 * F.cross_entropy(
+            chosen, intents[asked], label_smoothing=0.05
+        )
+
+
+def learn(learner: Learner, source: Iterator[list[Sample]], *, budget: Budget) -> tuple[int, int]:
+    """Train ``learner`` in place until the budget is spent; gives steps and tokens."""
+    learner.train()
+    steppers = optimizers(learner)
+    device = learner.guide.device
+    started = told = time.monotonic()
+    step = seen = 0
+    smooth = float("nan")
+    while (elapsed := time.monotonic() - started) < budget.seconds:
+        ids, labels, intents = (one.to(device) for one in tensors(next(source)))
+        rate = rate_at(step, elapsed / budget.seconds)
+        for stepper in steppers:
+            for group in stepper.param_groups:
+                group["lr"] = rate
+            stepper.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            loss = learner(ids, labels, intents)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        for stepper in steppers:
+            stepper.step()
+        step, seen = step + 1, seen + ids.numel()
+        value = loss.item()
+        smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
+        if time.monotonic() - told > 20:
+            told = time.monotonic()
+            print(
+                f"{elapsed:6.0f} s  step {step:5}  loss {smooth:.4f}  rate {rate:.5f}  "
+                f"{seen / (told - started):,.0f} tok/s",
+                flush=True,
+            )
+            if budget.checkpoint is not None:
+                torch.save(learner.state_dict(), budget.checkpoint)
+    return step, seen
+
+
+def tokenizer_texts(knowledge: Knowledge, *, seed: int) -> Iterator[str]:
+    """What the tokenizer learns from: what people type, and every answer."""
+    asker = Asker(knowledge, seed)
+    for _ in range(8000):
+        yield from (turn.text for turn in asker.conversation(2))
+    for entry in knowledge.entries():
+        yield from [entry.answer] * 20
+
+
+def write_folder(model: Lfm2ForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
+    """The files of a published model: config, weights in bfloat16, tokenizer, template, note."""
+    write_tokenizer(tokenizer, folder, context=CONTEXT)
+    save(model.to(torch.bfloat16), model.config, folder)
+    shutil.copy(TOOLS / "chat_template.jinja", folder / "chat_template.jinja")
+    generation = {"bos_token_id": 1, "do_sample": False, "eos_token_id": 7, "pad_token_id": 0}
+    _write_json(folder / "generation_config.json", generation)
+    (folder / "LICENSE").write_text(NOTE, encoding="utf-8")
+
+
+def train(knowledge: Knowledge, options: argparse.Namespace) -> None:
+    """Train from nothing and write the folder; ``guide.json`` gets the measure after it."""
+    torch.manual_seed(options.seed)
+    tokenizer = train_tokenizer(tokenizer_texts(knowledge, seed=options.seed))
+    config = guide_config(tokenizer.get_vocab_size())
+    learner = Learner(Lfm2ForCausalLM(config), answers=len(answers(knowledge)))
+    learner.to(choose_device(options.device))
+    if options.resume:
+        learner.load_state_dict(torch.load(options.resume, weights_only=True))
+    print(f"{config.num_parameters:,} parameters, data {digest(knowledge)[:12]}", flush=True)
+    budget = Budget(options.minutes * 60, options.checkpoint)
+    source = batches(knowledge, tokenizer, seed=options.seed)
+    steps, seen = learn(learner, source, budget=budget)
+    print(f"{steps} steps, {seen:,} tokens", flush=True)
+    write_folder(learner.guide.cpu(), tokenizer, options.folder)
+
+
+def note_measure(report: Report, knowledge: Knowledge, folder: Path) -> None:
+    """Write ``guide.json``: which data the weights carry, and what they were measured at."""
+    _write_json(
+        folder / "guide.json",
+        {"knowledge_sha256": digest(knowledge), "command": COMMAND, **report.as_dict()},
+    )
+
+
+def _write_json(path: Path, values: dict[str, object]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Read the options, train unless only the measure is wanted, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measure", action="store_true", help="only measure the folder")
+    parser.add_argument("--minutes", type=float, default=45.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--folder", type=Path, default=GUIDE)
+    parser.add_argument("--checkpoint", type=Path, help="keep the weights there while training")
+    parser.add_argument("--resume", type=Path, help="start from the weights kept there")
+    options = parser.parse_args()
+    knowledge = load_knowledge()
+    if not options.measure:
+        train(knowledge, options)
+    report = measure(knowledge, options.folder)
+    print(report.text())
+    if not options.measure:
+        note_measure(report, knowledge, options.folder)
+
+
+if __name__ == "__main__":
+    main()
