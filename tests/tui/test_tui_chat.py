@@ -12,6 +12,28 @@ ANSWER = """A list:
 
 1. one
 2. two `code`
+   - inner
+   - lists
+     1. of
+     2. three levels
+
+   and a paragraph
+
+3. item 3
+4. item 4
+5. item 5
+6. item 6
+7. item 7
+8. item 8
+9. item 9
+10. item 10
+11. item 11
+
+* other
+* bullets
+
+  loose
+* end
 
 | a | b |
 |---|---|

@@ -5,6 +5,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 import lfm2chat.tui
 from lfm2chat.chat.text import safe
 from lfm2chat.tui.widgets.foreign import LONGEST_VIEW, cut_for_view
@@ -35,12 +37,12 @@ def answers(app):
     return [view for view in app.chat.transcript.shown if view.has_class("-assistant")]
 
 
-async def test_a_conversation_of_hostile_texts_is_shown_and_nothing_happens(app, service, wait):
-    service.store_conversation("[@click=app.quit]x[/] [/oops \x1b]0;t\x07", HOSTILE * 2)
-    app.state.shown = -1
+@pytest.mark.parametrize("texts", [HOSTILE[:9], HOSTILE[9:]], ids=["first", "second"])
+async def test_hostile_texts_are_shown_and_nothing_happens(app, service, wait, texts):
+    both = [text for text in texts for _ in range(2)]
+    service.store_conversation("[@click=app.quit]x[/] [/oops \x1b]0;t\x07", both)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await wait(pilot, lambda: len(answers(app)) == len(HOSTILE))
-        texts = (HOSTILE * 2)[1::2]
+        await wait(pilot, lambda: len(answers(app)) == len(texts))
         await wait(
             pilot,
             lambda: [view.source for view in answers(app)] == [safe(text) for text in texts],
@@ -136,8 +138,8 @@ async def test_random_markdown_ends_nothing(app, service, wait):
     texts = ["".join(random.choices(alphabet, k=60)) for _ in range(60)]
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.model.phase == "ready")
-        for start in range(0, len(texts), 20):
-            chosen = texts[start : start + 20]
+        for start in range(0, len(texts), 12):
+            chosen = texts[start : start + 12]
             both = [text for text in chosen for _ in range(2)]
             conversation = service.store_conversation("r", both)
             app.chat.open_conversation(conversation.id)

@@ -40,8 +40,9 @@ async def test_only_the_last_messages_are_mounted_and_more_come_at_the_top(app, 
     async with app.run_test() as pilot:
         await wait(pilot, lambda: len(transcript(app).shown) == WINDOW)
         await wait(pilot, lambda: transcript(app).shown[-1].source == "message 99")
-        assert transcript(app).shown[0].source == "message 60"
-        assert "60 earlier" in str(app.screen.query_one("#earlier").render())
+        first = 100 - WINDOW
+        assert transcript(app).shown[0].source == f"message {first}"
+        assert f"{first} earlier" in str(app.screen.query_one("#earlier").render())
         await pilot.pause()
         transcript(app).scroll_to(y=3, animate=False, immediate=True)
         await pilot.pause()
@@ -51,7 +52,7 @@ async def test_only_the_last_messages_are_mounted_and_more_come_at_the_top(app, 
         await pilot.pause(0.05)
         # What was at the top is still in view: nothing jumped.
         assert first.region.overlaps(transcript(app).region)
-        for _ in range(6):
+        for _ in range(8):
             transcript(app).scroll_to(y=0, animate=False, immediate=True)
             await pilot.pause(0.05)
             transcript(app).scroll_to(y=5, animate=False, immediate=True)
@@ -63,11 +64,11 @@ async def test_only_the_last_messages_are_mounted_and_more_come_at_the_top(app, 
 
 async def test_the_window_is_cut_while_it_follows(app, service, wait):
     service.answer = ["ok"]
-    service.store_conversation("long", [f"m {number}" for number in range(40)])
+    service.store_conversation("long", [f"m {number}" for number in range(WINDOW)])
     async with app.run_test() as pilot:
-        await wait(pilot, lambda: len(transcript(app).shown) == 40)
+        await wait(pilot, lambda: len(transcript(app).shown) == WINDOW)
         conversation = app.state.shown
-        for _ in range(22):
+        for _ in range(LARGEST_WINDOW // 2):
             service.submit("more", conversation_id=conversation)
             app.state.begin(max(service.turns) + 0, key=conversation, prompt="more")
             await pilot.pause()

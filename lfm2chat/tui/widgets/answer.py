@@ -1,14 +1,16 @@
 """The text of one answer: streamed as Markdown, plain where Markdown would not hold.
 
 The widget is fed pieces and settles on the stored text. Pieces are joined and drawn at most
-:data:`FRAMES_PER_S` times a second; while the reader is further up they are kept, and drawn when
-the reader comes back or the answer ends.
+:data:`FRAMES_PER_S` times a second, and less often where a frame takes long: the model runs in
+this process too, and a screen that draws all the time slows it down. While the reader is further
+up pieces are kept, and drawn when the reader comes back or the answer ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from time import monotonic
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -19,6 +21,9 @@ from lfm2chat.tui.widgets.foreign import ForeignText
 from lfm2chat.tui.widgets.markdown import ForeignMarkdown, too_much
 
 FRAMES_PER_S = 20
+# After a frame, this many times its duration belong to everything else (keys, the model).
+REST = 2.0
+LONGEST_REST_S = 1.0
 # Plain text is wrapped anew as a whole with each frame.
 PLAIN_FRAMES_PER_S = 4
 # What Markdown resolves from the end of the document: drawn piece by piece it comes out different.
@@ -35,6 +40,7 @@ class Answer(Vertical):
         self._streaming = streaming
         self._held = False
         self._broken = False
+        self._rest_until_s = 0.0
         self._plain: ForeignText | None = None
         self._lock = asyncio.Lock()
         self._timer: Timer | None = None
@@ -46,7 +52,7 @@ class Answer(Vertical):
     async def on_mount(self) -> None:
         await self._draw()
         if self._streaming:
-            self._timer = self.set_interval(1 / FRAMES_PER_S, self._draw)
+            self._timer = self.set_interval(1 / FRAMES_PER_S, self._tick)
 
     @property
     def source(self) -> str:
@@ -77,6 +83,20 @@ class Answer(Vertical):
         if self.source != final or (self._plain is None and _REFERENCES.search(final)):
             async with self._lock:
                 await self._replace(final)
+
+    async def _tick(self) -> None:
+        """Draw a frame, unless the one before was so long that it is not time yet."""
+        began = monotonic()
+        if began < self._rest_until_s or self._held or not self._pending:
+            return
+        # Until the screen is drawn: laying it out costs more than parsing.
+        self._rest_until_s = began + LONGEST_REST_S
+        await self._draw()
+        self.call_after_refresh(self._rest, began)
+
+    def _rest(self, began: float) -> None:
+        now = monotonic()
+        self._rest_until_s = now + min(LONGEST_REST_S, REST * (now - began))
 
     async def _draw(self) -> None:
         """Draw what was fed since the last frame."""
@@ -121,6 +141,6 @@ class Answer(Vertical):
             await self.mount(self._plain)
             if self._timer is not None:
                 self._timer.stop()
-                self._timer = self.set_interval(1 / PLAIN_FRAMES_PER_S, self._draw)
+                self._timer = self.set_interval(1 / PLAIN_FRAMES_PER_S, self._tick)
         else:
             self._plain.show(text)

@@ -63,7 +63,7 @@ class KeyBar(Static):
             self._places.append((column, column + piece.cell_length, command))
             pieces.append(piece)
             column += piece.cell_length + 2
-        self.update(Content("  ").join(pieces))
+        self.update(Content("  ").join(pieces), layout=False)
 
     def _piece(self, command: Command) -> Content:
         hot = command.id == "stop" and self._busy

@@ -9,17 +9,22 @@ refused with :class:`TooMuchMarkdownError`, so that the caller can show it as pl
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Markdown
 from textual.widgets._markdown import (
     MarkdownBlock,
+    MarkdownBullet,
+    MarkdownBulletList,
     MarkdownFence,
+    MarkdownOrderedList,
     MarkdownTable,
     MarkdownTableContent,
 )
@@ -124,6 +129,55 @@ class _Table(MarkdownTable):
         await MarkdownBlock._update_from_block(self, block)  # noqa: SLF001
 
 
+class _GrowingList:
+    """Lists that keep their finished items when text is added; Textual's own are made anew, so
+    that a long list costs more with each item.
+    """
+
+    async def _update_from_block(self, block: MarkdownBlock) -> None:
+        mine = cast("MarkdownBulletList | MarkdownOrderedList", self)
+        rows = [child for child in mine.children if isinstance(child, Horizontal)]
+        fresh = list(block.compose()) if type(block) is type(mine) else []
+        if not rows or len(fresh) < len(rows):
+            if fresh:
+                # Its items are in rows already, and compose() gives them once only.
+                await mine.remove_children()
+                await mine.mount_all(fresh)
+                mine._copy_context(block)  # noqa: SLF001
+                return
+            await MarkdownBlock._update_from_block(mine, block)  # noqa: SLF001
+            return
+        # Only the last item can have changed, and the width of the numbers.
+        for row, new in zip(rows, fresh, strict=False):
+            _number(row, _symbol(new))
+        await rows[-1].remove()
+        await mine.mount_all(fresh[len(rows) - 1 :])
+        mine._copy_context(block)  # noqa: SLF001
+
+
+class _BulletList(_GrowingList, MarkdownBulletList):
+    pass
+
+
+class _OrderedList(_GrowingList, MarkdownOrderedList):
+    pass
+
+
+def _symbol(row: Widget) -> str:
+    """The bullet of a row that is not mounted yet."""
+    return next(
+        child.symbol
+        for child in row._pending_children  # noqa: SLF001
+        if isinstance(child, MarkdownBullet)
+    )
+
+
+def _number(row: Widget, symbol: str) -> None:
+    bullet = row.query_one(MarkdownBullet)
+    if bullet.symbol != symbol:
+        bullet.symbol = symbol
+
+
 class ForeignMarkdown(Markdown):
     """Markdown from outside. Give it text that went through ``safe`` and is not too long.
 
@@ -136,6 +190,8 @@ class ForeignMarkdown(Markdown):
         "fence": _Fence,
         "code_block": _Fence,
         "table_open": _Table,
+        "bullet_list_open": _BulletList,
+        "ordered_list_open": _OrderedList,
     }
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:

@@ -48,10 +48,14 @@ class StatusLine(Static):
         """Say ``status``; nothing is drawn when it is said already."""
         if status != self._status:
             self._status = status
-            self.update(self._line(self.content_size.width))
+            self._draw()
+
+    def _draw(self) -> None:
+        # One row whatever it says: laying the screen out again would cost more than the row.
+        self.update(self._line(self.content_size.width), layout=False)
 
     def on_resize(self) -> None:
-        self.update(self._line(self.content_size.width))
+        self._draw()
 
     def on_click(self) -> None:
         self.app.simulate_key("f3")

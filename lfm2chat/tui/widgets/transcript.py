@@ -23,10 +23,12 @@ from lfm2chat.chat.turns import Message
 from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView, view_of
 from lfm2chat.tui.widgets.welcome import Welcome
 
-WINDOW = 40
-PAGE = 20
+# Laying out one frame of a stream visits every mounted widget (some seven a message): forty
+# messages doubled what a frame costs.
+WINDOW = 24
+PAGE = 16
 # The window is cut back to WINDOW when it has grown beyond this, and only while following.
-LARGEST_WINDOW = 80
+LARGEST_WINDOW = 48
 # Rows from the end within which following starts again.
 NEAR_END = 3
 
@@ -93,8 +95,12 @@ class Transcript(VerticalScroll):
 
     def answer_of(self, message_id: int) -> AnswerView | None:
         """The mounted view of that answer, or None."""
-        for view in self.query(AnswerView):
-            if view.message is not None and view.message.id == message_id:
+        for view in reversed(self.children):
+            if (
+                isinstance(view, AnswerView)
+                and view.message is not None
+                and view.message.id == message_id
+            ):
                 return view
         return None
 
@@ -107,10 +113,12 @@ class Transcript(VerticalScroll):
     @property
     def shown(self) -> list[MessageView]:
         """The mounted messages, oldest first."""
-        return list(self.query(MessageView))
+        return [view for view in self.children if isinstance(view, MessageView)]
 
     def _waiting(self) -> list[WrittenView]:
-        return [view for view in self.query(WrittenView) if view.message is None]
+        return [
+            view for view in self.children if isinstance(view, WrittenView) and view.message is None
+        ]
 
     # --- following the end --------------------------------------------------------------------
 
@@ -187,8 +195,9 @@ class Transcript(VerticalScroll):
         self._following = following
         if not following:
             self.release_anchor()
-        for view in self.query(AnswerView):
-            view.answer.hold(not following)
+        for view in self.children:
+            if isinstance(view, AnswerView):
+                view.answer.hold(not following)
         self.post_message(self.FollowChanged(following))
 
     # --- the window ---------------------------------------------------------------------------

@@ -19,9 +19,13 @@ class WaitingList(Static):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__("", id=id, markup=False)
         self.display = False
+        self._shown: tuple[str, ...] = ()
 
     def show(self, texts: Sequence[str]) -> None:
         """Show ``texts``, the next to go first."""
+        if tuple(texts) == self._shown:
+            return
+        self._shown = tuple(texts)
         self.display = bool(texts)
         rows = [
             Content.assemble(("next  ", "$accent"), foreign(one_line(text, 200), "$foreground"))
