@@ -68,10 +68,13 @@ class Desk:
         return text
 
     def _submit(self, key: int, text: str) -> None:
+        # What nobody chose is left to the service: another model has another recommendation.
+        chosen = self._state.sampling.get(key)
         turn = self._service.submit(
             text,
             conversation_id=key if key > 0 else None,
-            sampling=self.sampling(key),
+            sampling=chosen,
+            keep_sampling=chosen is not None,
         )
         self._state.begin(turn, key=key, prompt=text)
         # After the turn: both go through one writer in this order, so a crash between them
@@ -105,6 +108,9 @@ class Desk:
             self._state.sampling.setdefault(key, conversation.sampling)
             self._state.drafts.setdefault(key, Draft(conversation.draft))
             self._remember_context(key, messages)
+        elif key not in self._state.drafts:
+            unsent = await asyncio.to_thread(self._service.unsent_draft)
+            self._state.drafts[key] = Draft(unsent)
         return messages
 
     def _remember_context(self, key: int, messages: list[Message]) -> None:
@@ -151,12 +157,11 @@ class Desk:
     # --- drafts and sampling ------------------------------------------------------------------
 
     def save_draft(self, key: int, draft: Draft) -> None:
-        """Keep what stands in the prompt; on disk too, once the conversation is there."""
+        """Keep what stands in the prompt, on disk too."""
         if self._state.drafts.get(key, Draft()) == draft:
             return
         self._state.drafts[key] = draft
-        if key > 0:
-            self._watch(self._service.save_draft(key, draft.joined()))
+        self._watch(self._service.save_draft(key if key > 0 else None, draft.joined()))
 
     def recommended(self) -> SamplingParams:
         """The model's advice, with the user's settings laid over it."""
@@ -170,7 +175,7 @@ class Desk:
         """Sample with ``params`` from the next turn on; None means as recommended."""
         self._state.sampling[key] = params
         if key > 0:
-            self._watch(self._service.set_sampling(key, params or self.recommended()))
+            self._watch(self._service.set_sampling(key, params))
 
     def _watch(self, future: Future[Any]) -> None:
         def look(done: Future[Any]) -> None:

@@ -65,6 +65,7 @@ class ScriptedService:
             ModelEntry("LFM2-350M", Path("LFM2-350M"), 709_000_000),
         ]
         self.closed = False
+        self.unsent = ""
         self._next = 0
 
     def _number(self) -> int:
@@ -88,11 +89,13 @@ class ScriptedService:
         *,
         conversation_id: int | None = None,
         sampling: SamplingParams | None = None,
+        keep_sampling: bool = False,
     ) -> int:
         if self.refuse is not None:
             raise self.refuse
         turn = self._number()
         self.calls.append(("submit", text, conversation_id, sampling))
+        assert keep_sampling == (sampling is not None)
         if not self.accept:
             return turn
         self.commit(turn, text, conversation_id)
@@ -183,11 +186,17 @@ class ScriptedService:
     def rename(self, conversation_id: int, title: str) -> Future[Any]:
         return self._change(conversation_id, title=title)
 
-    def set_sampling(self, conversation_id: int, sampling: SamplingParams) -> Future[Any]:
+    def set_sampling(self, conversation_id: int, sampling: SamplingParams | None) -> Future[Any]:
         return self._change(conversation_id, sampling=sampling)
 
-    def save_draft(self, conversation_id: int, text: str) -> Future[Any]:
+    def save_draft(self, conversation_id: int | None, text: str) -> Future[Any]:
+        if conversation_id is None:
+            self.unsent = text
+            return done(None)
         return self._change(conversation_id, draft=text)
+
+    def unsent_draft(self) -> str:
+        return self.unsent
 
     def delete(self, conversation_id: int) -> Future[Any]:
         return self._change(conversation_id, trashed_at=NOW)

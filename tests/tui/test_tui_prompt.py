@@ -5,6 +5,7 @@ import threading
 import pytest
 from textual.events import Key, Paste
 
+from lfm2chat.tui.app import Lfm2ChatApp
 from lfm2chat.tui.widgets.prompt import LONGEST_EDIT
 
 
@@ -141,6 +142,26 @@ async def test_a_draft_is_saved_at_the_end_and_gone_once_it_is_sent(app, service
         await pilot.press("ctrl+q")
         await wait(pilot, lambda: service.closed)
     assert service.stored[only.id].draft == "kept"
+
+
+async def test_what_is_typed_before_the_first_message_survives_the_app(app, service, wait):
+    async with app.run_test() as pilot:
+        await pilot.press(*"begun")
+        await wait(pilot, lambda: service.unsent == "begun")
+    again = Lfm2ChatApp(app._make_service, paths=app._paths, settings=app._settings)
+    async with again.run_test() as pilot:
+        await wait(pilot, lambda: prompt(again).draft.text == "begun")
+        await pilot.press("enter")
+        await wait(pilot, lambda: sent(service) == ["begun"])
+        assert service.unsent == ""
+
+
+async def test_a_new_conversation_with_a_draft_is_not_replaced_by_another(app, service, wait):
+    async with app.run_test() as pilot:
+        await pilot.press(*"begun")
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert prompt(app).draft.text == "begun"
 
 
 async def test_what_is_typed_before_the_last_conversation_is_read_stays(app, service, wait):

@@ -37,8 +37,13 @@ def test_every_text_colour_can_be_read_on_every_ground(name, least):
     for text in texts:
         for ground in (theme.background, theme.surface, theme.panel):
             assert contrast(text, ground) >= least, (name, text, ground)
-    cursor = theme.variables
-    assert contrast(cursor["block-cursor-foreground"], cursor["block-cursor-background"]) >= least
+    # In lists the cursor lies under names, details, errors and marks.
+    variables = theme.variables
+    for ground in ("block-cursor-background", "block-cursor-blurred-background"):
+        for text in [variables["block-cursor-foreground"], theme.foreground, theme.error]:
+            assert contrast(text, variables[ground]) >= least, (name, text, ground)
+        for text in [variables["muted"], theme.accent, theme.success]:
+            assert contrast(text, variables[ground]) >= 4.5, (name, text, ground)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def write(folder: Path, old: str, new: str) -> Path:
         ('primary = "#a3b4f5"', 'primary = "#a3b4f5"\npurple = "#fff"', "colors.purple"),
         ("dark = true", 'dark = "yes"', "dark"),
         ("dark = true", "dark = true\nfont = 1", "font"),
-        ('muted = "#9599b0"', 'muted = "grayish"', "variables.muted"),
+        ('muted = "#989cb3"', 'muted = "grayish"', "variables.muted"),
         ('block-cursor-text-style = "none"', 'block-cursor-text-style = "loud"', "text-style"),
         ("[colors]", "[colours]", "colours"),
         ("[colors]", "[colors", "not valid TOML"),

@@ -312,7 +312,8 @@ class ChatScreen(ChatRegions):
     def action_new(self) -> None:
         """Start a conversation; it is stored with its first message."""
         self.prompt.area.focus()
-        self._open_later(self._state.new_key())
+        if self._state.shown > 0 or self._state.turns_of(self._state.shown):
+            self._open_later(self._state.new_key())
 
     @work(exit_on_error=False)
     async def action_rename(self) -> None:

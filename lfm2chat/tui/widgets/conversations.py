@@ -92,7 +92,7 @@ class ConversationList(OptionList):
         details = f"{age} · {one_line(entry.model, 30)}" if entry.model else age
         return Content.assemble(
             mark,
-            foreign(title, "bold $foreground" if current else "$foreground"),
+            foreign(title, "bold" if current else ""),
             "\n",
             mark,
             foreign(details, "$accent" if entry.id in self._writing else "$muted"),
