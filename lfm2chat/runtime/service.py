@@ -206,8 +206,13 @@ class ChatService:
         title = one_line(title, TITLE_LENGTH)
         return self._told(self._need_store().update_conversation(conversation_id, title=title))
 
-    def set_sampling(self, conversation_id: int, sampling: SamplingParams) -> Future[Conversation]:
-        """Keep ``sampling`` with a conversation; it holds from the next turn on."""
+    def set_sampling(
+        self, conversation_id: int, sampling: SamplingParams | None
+    ) -> Future[Conversation]:
+        """Keep ``sampling`` with a conversation; it holds from the next turn on.
+
+        None goes back to the model's recommendation.
+        """
         store = self._need_store()
         return self._told(store.update_conversation(conversation_id, sampling=sampling))
 

@@ -43,6 +43,13 @@ class Draft:
         """Whether there is nothing to send."""
         return not self.text.strip() and not any(part.strip() for part in self.pasted)
 
+    def followed_by(self, other: Draft) -> Draft:
+        """This draft with ``other`` below it."""
+        text = (
+            f"{self.text}\n\n{other.text}" if self.text and other.text else self.text or other.text
+        )
+        return Draft(text, (*self.pasted, *other.pasted))
+
     def joined(self) -> str:
         """The message that would be sent."""
         return "\n\n".join(part for part in (self.text.strip("\n"), *self.pasted) if part)

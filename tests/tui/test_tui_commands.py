@@ -160,10 +160,10 @@ async def test_sampling_holds_for_the_next_turn_and_stays_with_the_conversation(
         await opened(app, pilot, wait, second.id)
         await pilot.press("f4", *"0.9")
         await wait(pilot, lambda: service.stored[second.id].sampling)
-        assert service.stored[second.id].sampling.temperature == 0.9
+        await wait(pilot, lambda: service.stored[second.id].sampling.temperature == 0.9)
         app.chat.prompt.area.focus()
         await pilot.press("x", "enter")
-        await wait(pilot, lambda: service.calls[-1][0] == "submit" or app.state.live)
+        await wait(pilot, lambda: app.state.live)
         submit = next(call for call in service.calls if call[0] == "submit")
         assert submit[3].temperature == 0.9
         app.chat.open_conversation(first.id)
@@ -173,7 +173,7 @@ async def test_sampling_holds_for_the_next_turn_and_stays_with_the_conversation(
         await wait(pilot, lambda: app.chat.panel.params.temperature == 0.9)
         await pilot.click("#sampling-reset")
         await wait(pilot, lambda: app.chat.panel.params.temperature == 0.3)
-        assert service.stored[second.id].sampling.temperature == 0.3
+        assert service.stored[second.id].sampling is None
 
 
 async def test_a_value_out_of_range_is_refused_beside_its_field(app, service, wait):

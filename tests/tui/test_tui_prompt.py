@@ -156,6 +156,23 @@ async def test_what_is_typed_before_the_first_message_survives_the_app(app, serv
         assert service.unsent == ""
 
 
+async def test_what_is_typed_at_the_start_goes_below_what_was_not_sent(app, service, wait):
+    service.unsent = "begun"
+    read, begun, go_on = service.unsent_draft, threading.Event(), threading.Event()
+
+    def slowly():
+        begun.set()
+        go_on.wait(20)
+        return read()
+
+    service.unsent_draft = slowly
+    async with app.run_test() as pilot:
+        await wait(pilot, begun.is_set)
+        await pilot.press(*"on")
+        go_on.set()
+        await wait(pilot, lambda: prompt(app).draft.text == "begun\n\non")
+
+
 async def test_a_new_conversation_with_a_draft_is_not_replaced_by_another(app, service, wait):
     async with app.run_test() as pilot:
         await pilot.press(*"begun")

@@ -54,6 +54,8 @@ class ChatScreen(ChatRegions):
         self._desk: Desk | None = None
         self._conversations: list[Conversation] = []
         self._draft_timer: Timer | None = None
+        # Whether a new conversation was asked for before the last one could be opened.
+        self._began = False
         # Held by whoever changes what is shown: events, sending, opening.
         self._changing = asyncio.Lock()
 
@@ -78,8 +80,8 @@ class ChatScreen(ChatRegions):
             self._tell(str(error), error.hint)
         self._show_list()
         self._show_sampling()
-        if self._conversations:
-            await self._open(self._conversations[0].id, at_start=True)
+        last = self._conversations[0].id if self._conversations else self._state.shown
+        await self._open(last, at_start=True)
 
     @on(ServiceEvent)
     async def _take(self, message: ServiceEvent) -> None:
@@ -207,23 +209,26 @@ class ChatScreen(ChatRegions):
     async def _open(self, key: int, *, at_start: bool = False) -> None:
         if self._desk is None:
             return
-        before = self._state.shown
+        before, known = self._state.shown, key in self._state.drafts
         try:
             stored = await self._desk.open(key)
         except Lfm2ChatError as error:
             self._tell(str(error), error.hint)
             return
         async with self._changing:
-            if at_start and (self._state.shown != before or self._state.live):
+            if at_start and (self._began or self._state.shown != before or self._state.live):
                 # The user was faster than the disk: what was begun stays on the screen.
                 return
+            stored_draft = Draft() if known else self._state.drafts.get(key, Draft())
             # Now, not before the read: typing went on.
             self.keep_draft()
-            if at_start and not self.prompt.draft.empty:
-                self._state.drafts[key] = self.prompt.draft
+            if at_start:
+                self._state.drafts[key] = stored_draft.followed_by(self.prompt.draft)
             self._state.shown = key
             # In the same step: a key pressed from here on belongs to this conversation.
-            self.prompt.put(self._state.drafts.get(key, Draft()))
+            draft = self._state.drafts.get(key, Draft())
+            if draft != self.prompt.draft:
+                self.prompt.put(draft)
             # What happened during the read is in the state only.
             messages = self._state.overlay(key, stored)
             waiting = [turn.prompt for turn in self._state.turns_of(key) if turn.user is None]
@@ -312,6 +317,7 @@ class ChatScreen(ChatRegions):
     def action_new(self) -> None:
         """Start a conversation; it is stored with its first message."""
         self.prompt.area.focus()
+        self._began = True
         if self._state.shown > 0 or self._state.turns_of(self._state.shown):
             self._open_later(self._state.new_key())
 
