@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from lfm2chat.cli.process import exit_codes, narrate, prepare_folders
 from lfm2chat.errors import ModelNotFoundError
 from lfm2chat.hub.catalog import ModelCard, catalog, find_card
 from lfm2chat.runtime.models import ModelEntry, available_models, resolve_model
+
+if TYPE_CHECKING:
+    from lfm2chat.hub.fetch import Progress
 
 models_app = typer.Typer(help="The models on this machine, and those that can be downloaded.")
 PROGRESS_S = 0.2
@@ -61,7 +64,6 @@ def pull_command(
     This command alone opens a network connection. HF_ENDPOINT names a mirror, HF_TOKEN a token.
     """
     from lfm2chat.hub.download import pull  # http code that no other command needs
-    from lfm2chat.hub.fetch import Progress
 
     paths = prepare_folders()
     card = find_card(name)
@@ -70,14 +72,11 @@ def pull_command(
         narrate(f"  {card.licence.condition}")
     shown = _ProgressLine()
 
-    def on_progress(progress: Progress) -> None:
-        shown.show(progress.file, progress.done_bytes, progress.total_bytes)
-
     try:
         model = pull(
             name,
             models_dir=paths.models,
-            on_progress=on_progress,
+            on_progress=shown.show,
             endpoint=os.environ.get("HF_ENDPOINT") or None,
             token=os.environ.get("HF_TOKEN") or None,
         )
@@ -93,25 +92,30 @@ class _ProgressLine:
         self._terminal = sys.stderr.isatty()
         self._shown_at = 0.0
         self._started = time.monotonic()
-        self._first_bytes: int | None = None
         self._drawn = False
 
-    def show(self, file: str, done_bytes: int, total_bytes: int) -> None:
-        if self._first_bytes is None:
-            self._first_bytes = done_bytes
+    def show(self, progress: Progress) -> None:
         now = time.monotonic()
         if now - self._shown_at < (PROGRESS_S if self._terminal else 50 * PROGRESS_S):
             return
         self._shown_at = now
-        elapsed = max(now - self._started, 1e-3)
-        rate = (done_bytes - self._first_bytes) / elapsed
-        line = f"{100 * done_bytes / max(total_bytes, 1):5.1f} %  {_size(done_bytes)} of "
-        line += f"{_size(total_bytes)}  {_size(int(rate))}/s  {safe(file)}"
+        line = self._line(progress, now)
         if self._terminal:
-            print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[2K{safe(line)}", end="", file=sys.stderr, flush=True)
             self._drawn = True
         else:
             narrate(line)
+
+    def _line(self, progress: Progress, now: float) -> str:
+        if progress.wait_s:
+            return f"{progress.note or 'waiting'}: next try in {progress.wait_s} s"
+        if not progress.total_bytes:
+            return progress.note or "asking for the list of files"
+        done, total = progress.done_bytes, progress.total_bytes
+        fetched = max(done - progress.resumed_bytes, 0)
+        rate = _size(int(fetched / max(now - self._started, 1e-3)))
+        share = 100 * done / total
+        return f"{share:5.1f} %  {_size(done)} of {_size(total)}  {rate}/s  {progress.file}"
 
     def end(self) -> None:
         if self._drawn:
