@@ -195,7 +195,7 @@ class _Run:
             self._sampling,
             context_ids=self._prompt.ids,
             eos_token_ids=self._loaded.eos_token_ids,
-            control_ids=self._loaded.tokenizer.control_ids,
+            control_ids=self._loaded.tokenizer.special_ids,
             vocab_limit=self._loaded.tokenizer.vocab_size,
             max_length=self._loaded.context_tokens,
         ):
