@@ -5,9 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.models import guide_folder
+
+# The same examples each time, however slow the machine: a gate is no lottery.
+settings.register_profile("lfm2chat", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("lfm2chat")
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,9 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from hypothesis import settings
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from lfm2chat.chat.tokenizer import Tokenizer
-
-settings.register_profile("lfm2chat", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("lfm2chat")
 
 LFM2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
