@@ -82,11 +82,15 @@ class Desk:
         self.save_draft(key, Draft())
 
     def stop(self) -> LiveTurn | None:
-        """Stop the answer of the open conversation; the turn, or None if none runs."""
+        """Stop the answer of the open conversation; the turn, or None if none runs on.
+
+        None for one that is stopping already: whoever asks again wants something else.
+        """
         running = self._state.running(self._state.shown)
-        if running is not None:
-            running.stopping = True
-            self._service.cancel(running.turn)
+        if running is None or running.stopping:
+            return None
+        running.stopping = True
+        self._service.cancel(running.turn)
         return running
 
     # --- conversations ------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from lfm2chat.chat.turns import MessageStatus, Role
 from lfm2chat.errors import StoreError
 from lfm2chat.runtime.events import TurnAccepted
 from lfm2chat.spec import FinishReason
+from lfm2chat.tui.clipboard import Copied
 
 ANSWER = """A list:
 
@@ -153,6 +154,39 @@ async def test_ctrl_c_stops_first_and_quits_on_the_second_press(app, service, wa
         await pilot.press("ctrl+c")
         await wait(pilot, lambda: service.closed)
     assert app.return_code == 0
+
+
+async def test_ctrl_c_quits_even_if_the_answer_does_not_stop(app, service, wait):
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: line(app).phase == "ready")
+        await send(pilot, "hello")
+        await wait(pilot, lambda: len(views(app)) == 2)
+        await pilot.press("ctrl+c", "ctrl+c", "ctrl+c")
+        await wait(pilot, lambda: service.closed)
+
+
+async def test_ctrl_c_copies_a_selection_and_stops_nothing(app, service, wait, monkeypatch):
+    copied: list[str] = []
+
+    def take(text, **_):
+        copied.append(text)
+        return Copied("xclip")
+
+    monkeypatch.setattr("lfm2chat.tui.app.copy", take)
+    service.store_conversation("x", ["a question", "an answer to copy"])
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: answers(app) and answers(app)[0].source)
+        await wait(pilot, lambda: app.screen.query("MarkdownParagraph"))
+        paragraph = app.screen.query("MarkdownParagraph").first()
+        await wait(pilot, lambda: paragraph.region.height == 1)
+        await pilot.mouse_down(paragraph, offset=(3, 0))
+        await pilot.hover(paragraph, offset=(9, 0))
+        await pilot.mouse_up(paragraph, offset=(9, 0))
+        await pilot.press("ctrl+c")
+        await wait(pilot, lambda: copied)
+        assert copied[0].startswith("answer")
+        await wait(pilot, lambda: said(app) == ["Copied (xclip)."])
+        assert app.is_running
 
 
 async def test_a_failed_answer_keeps_its_text_and_says_why(app, service, wait):

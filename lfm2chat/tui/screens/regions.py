@@ -77,6 +77,7 @@ class ChatRegions(Screen[None]):
         self.list = ConversationList(id="list")
         self.transcript = Transcript(id="transcript")
         self.prompt = Prompt(id="prompt")
+        self.prompt.area.cursor_blink = settings.animations
         self.panel = SamplingPanel(id="panel")
         self.waiting = WaitingList(id="waiting")
         self.status = StatusLine(id="status")
