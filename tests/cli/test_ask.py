@@ -129,7 +129,7 @@ def test_a_bad_settings_file_is_named_and_not_overwritten(lfm2chat, paths):
 
 def test_ctrl_c_keeps_what_was_written_and_ends_with_130(home, paths):
     command = [sys.executable, "-m", "lfm2chat", "ask", "Tell me a story", "--save",
-               "--temperature", "1.5", "--min-p", "0", "--max-new-tokens", "3000"]  # fmt: skip
+               "--temperature", "5", "--min-p", "0", "--max-new-tokens", "3000"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
         first = process.stdout.read(1)
         process.send_signal(signal.SIGINT)

@@ -14,7 +14,7 @@ from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 from lfm2chat.store import Store
 
-ENDLESS = SamplingParams(temperature=3.0, min_p=0.0, max_new_tokens=400)
+ENDLESS = SamplingParams(temperature=5.0, min_p=0.0, max_new_tokens=400)
 
 
 def main() -> None:

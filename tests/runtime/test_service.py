@@ -17,7 +17,8 @@ from lfm2chat.runtime.events import (
 )
 from lfm2chat.spec import FinishReason, SamplingParams
 
-LONG = SamplingParams(temperature=1.5, min_p=0.0, max_new_tokens=1500, seed=1)
+# So hot that the guide never finds its end token.
+LONG = SamplingParams(temperature=5.0, min_p=0.0, max_new_tokens=1500, seed=1)
 
 
 def test_the_users_message_is_on_disk_before_the_first_token(run_service):
@@ -135,7 +136,7 @@ def test_two_conversations_are_answered_together(run_service):
 
 def test_the_same_seed_gives_the_same_text_twice(run_service):
     running = run_service()
-    wild = SamplingParams(temperature=1.5, min_p=0.0, max_new_tokens=60, seed=1234)
+    wild = SamplingParams(temperature=5.0, min_p=0.0, max_new_tokens=60, seed=1234)
 
     first = running.say("Hello", sampling=wild)
     second = running.say("Hello", sampling=wild)
@@ -148,7 +149,7 @@ def test_the_same_seed_gives_the_same_text_twice(run_service):
 
 def test_a_turn_without_a_seed_records_the_one_it_drew(run_service):
     running = run_service()
-    wild = SamplingParams(temperature=1.5, min_p=0.0, max_new_tokens=60)
+    wild = SamplingParams(temperature=5.0, min_p=0.0, max_new_tokens=60)
 
     first = running.say("Hello", sampling=wild)
     again = running.say("Hello", sampling=wild.changed(seed=first.seed))
