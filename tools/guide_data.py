@@ -15,6 +15,9 @@ from tokenizers import Tokenizer
 
 IM_START, IM_END, BOS = 6, 7, 1
 IGNORED = -100
+OUTSIDE_SHARE = 0.32
+# Most people ask like this, and near misses begin so too: the fact has to win.
+PLAIN_SHARE = 0.2
 _OWN_LIST = re.compile(r"^[\w ]+$")
 
 
@@ -69,7 +72,7 @@ class Asker:
             last = made[-1].entry if made else None
             if last is not None and last.follow_ups and rng.random() < 0.45:
                 made.append(self.turn(rng.choice(last.follow_ups)))
-            elif rng.random() < 0.25:
+            elif rng.random() < OUTSIDE_SHARE:
                 made.append(self._outside_turn())
             elif turns > 1 and rng.random() < 0.15:
                 # Follow-ups are few and rare: bring a fact that has some.
@@ -101,6 +104,8 @@ class Asker:
             return template
         if kind == "what":
             return self._framed("what", template)
+        if self.rng.random() < PLAIN_SHARE:
+            return f"how do i {self._expand(template)}"
         frame = "how"
         if entry.keys and self.rng.random() < 0.25:
             frame = "key"
@@ -113,7 +118,7 @@ class Asker:
         rng = self.rng
         kind = rng.choices(
             ("ask", "near", "what", "how", "templates", "numbers", "nonsense", "key", "words"),
-            (22, 17, 13, 15, 22, 3, 3, 3, 2),
+            (22, 12, 13, 15, 24, 3, 3, 3, 2),
         )[0]
         if kind in {"ask", "near", "numbers"}:
             lines = outside.entry.ask if kind == "ask" else getattr(outside, kind)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import random
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +35,9 @@ TOOLS = Path(__file__).parent
 GUIDE = TOOLS.parent / "lfm2chat" / "guide"
 COMMAND = "python tools/train_guide.py"
 CONTEXT = 4096
-BATCH_TOKENS = 2048
-POOL_SAMPLES = 2048
+BATCH_TOKENS = 4096
 PEAK_RATE, FLOOR = 3e-3, 0.02
-WARMUP_STEPS = 100
+WARMUP_STEPS = 60
 WEIGHT_DECAY = 0.05
 # Tokens of a question that are blanked: what is asked must be clear from the rest.
 BLANKED = 0.05
@@ -69,33 +68,39 @@ def guide_config(vocab_size: int) -> Lfm2Config:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long to train: seconds of the wall clock, and where to keep what is learned so far."""
+    """Seconds of the wall clock, the peak learning rate, and where to keep what is learned."""
 
     seconds: float
+    rate: float
     checkpoint: Path | None
 
 
+def width_of(tokens: int) -> int:
+    """The width of the batch for a conversation of ``tokens``: there are few different ones.
+
+    oneDNN compiles its bfloat16 kernels for each shape; with a new shape at each step that
+    takes more time than the step itself.
+    """
+    step = 8 if tokens <= 64 else 32 if tokens <= 256 else 128
+    return math.ceil(tokens / step) * step
+
+
 def batches(knowledge: Knowledge, tokenizer: Tokenizer, *, seed: int) -> Iterator[list[Sample]]:
-    """Conversations of about equal length together, some thousand tokens each time."""
-    source = samples(knowledge, tokenizer, seed=seed)
-    rng = random.Random(seed + 3)
-    while True:
-        pool = sorted((next(source) for _ in range(POOL_SAMPLES)), key=lambda one: len(one.ids))
-        groups: list[list[Sample]] = [[]]
-        for sample in pool:
-            if groups[-1] and (len(groups[-1]) + 1) * len(sample.ids) > BATCH_TOKENS:
-                groups.append([])
-            groups[-1].append(sample)
-        rng.shuffle(groups)
-        yield from groups
+    """Conversations of one width together, some thousand tokens each time."""
+    waiting: dict[int, list[Sample]] = defaultdict(list)
+    for sample in samples(knowledge, tokenizer, seed=seed):
+        width = width_of(len(sample.ids))
+        waiting[width].append(sample)
+        if (len(waiting[width]) + 1) * width > BATCH_TOKENS:
+            yield waiting.pop(width)
 
 
 def tensors(batch: list[Sample]) -> tuple[Tensor, Tensor, Tensor]:
     """ids, labels, intents, all (B, T), padded on the right: what is causal never looks there."""
-    longest = max(len(sample.ids) for sample in batch)
-    ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    labels = torch.full((len(batch), longest), IGNORED)
-    intents = torch.full((len(batch), longest), IGNORED)
+    width = width_of(max(len(sample.ids) for sample in batch))
+    ids = torch.zeros(len(batch), width, dtype=torch.long)
+    labels = torch.full((len(batch), width), IGNORED)
+    intents = torch.full((len(batch), width), IGNORED)
     for row, sample in enumerate(batch):
         ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
         labels[row, : len(sample.labels)] = torch.tensor(sample.labels)
@@ -114,16 +119,16 @@ def optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
     chosen = {id(parameter) for parameter in inside}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     muon = torch.optim.Muon(
-        inside, lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"
+        inside, lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, ns_steps=4, adjust_lr_fn="match_rms_adamw"
     )
     adam = torch.optim.AdamW(rest, lr=PEAK_RATE, betas=(0.9, 0.97), weight_decay=0.0)
     return [muon, adam]
 
 
-def rate_at(step: int, progress: float) -> float:
-    """The learning rate: warm up, hold, then fall to ``FLOOR`` of the peak. ``progress`` 0 to 1."""
+def rate_at(step: int, progress: float, *, peak: float) -> float:
+    """The learning rate: warm up, hold, then fall to ``FLOOR`` of ``peak``. ``progress`` 0 to 1."""
     fall = 1.0 if progress < 0.4 else 0.5 * (1 + math.cos(math.pi * (progress - 0.4) / 0.6))
-    return PEAK_RATE * min(1.0, (step + 1) / WARMUP_STEPS) * max(FLOOR, fall)
+    return peak * min(1.0, (step + 1) / WARMUP_STEPS) * max(FLOOR, fall)
 
 
 class Learner(nn.Module):
@@ -141,13 +146,23 @@ class Learner(nn.Module):
     def forward(self, ids: Tensor, labels: Tensor, intents: Tensor) -> Tensor:
         """Mean cross-entropy of the answers' tokens and of the choice among the answers."""
         hidden = self.guide.model(ids, use_cache=False).last_hidden_state  # (B, T, D)
-        targets = labels[:, 1:]
-        wanted, asked = targets != IGNORED, intents != IGNORED
-        logits = self.guide.lm_head(hidden[:, :-1][wanted]).float()
-        chosen = self.intent_head(hidden[asked]).float()
-        return F.cross_entropy(logits, targets[wanted]) + 0.5 * F.cross_entropy(
-            chosen, intents[asked], label_smoothing=0.05
+        hidden = hidden.flatten(0, 1)  # (B * T, D)
+        words = F.pad(labels[:, 1:], (0, 1), value=IGNORED).flatten()  # (B * T,)
+        return _cross_entropy(self.guide.lm_head, hidden, words) + 0.5 * _cross_entropy(
+            self.intent_head, hidden, intents.flatten(), smoothing=0.05
         )
+
+
+def _cross_entropy(
+    head: nn.Linear, hidden: Tensor, targets: Tensor, *, smoothing: float = 0.0
+) -> Tensor:
+    """Mean loss where there is a target; the head is computed for those places alone."""
+    places = (targets != IGNORED).nonzero().flatten()
+    # Up to a round number, for the reason that width_of gives.
+    spare = (targets == IGNORED).nonzero().flatten()[: -len(places) % 128]
+    places = torch.cat((places, spare))
+    logits = head(hidden[places]).float()
+    return F.cross_entropy(logits, targets[places], label_smoothing=smoothing)
 
 
 def learn(learner: Learner, source: Iterator[list[Sample]], *, budget: Budget) -> tuple[int, int]:
@@ -160,7 +175,7 @@ def learn(learner: Learner, source: Iterator[list[Sample]], *, budget: Budget) -
     smooth = float("nan")
     while (elapsed := time.monotonic() - started) < budget.seconds:
         ids, labels, intents = (one.to(device) for one in tensors(next(source)))
-        rate = rate_at(step, elapsed / budget.seconds)
+        rate = rate_at(step, elapsed / budget.seconds, peak=budget.rate)
         for stepper in steppers:
             for group in stepper.param_groups:
                 group["lr"] = rate
@@ -199,6 +214,8 @@ def write_folder(model: Lfm2ForCausalLM, tokenizer: Tokenizer, folder: Path) -> 
     """The files of a published model: config, weights in bfloat16, tokenizer, template, note."""
     write_tokenizer(tokenizer, folder, context=CONTEXT)
     save(model.to(torch.bfloat16), model.config, folder)
+    # Written for its owner alone, but it is packed for everybody.
+    (folder / "model.safetensors").chmod(0o644)
     shutil.copy(TOOLS / "chat_template.jinja", folder / "chat_template.jinja")
     generation = {"bos_token_id": 1, "do_sample": False, "eos_token_id": 7, "pad_token_id": 0}
     _write_json(folder / "generation_config.json", generation)
@@ -208,14 +225,17 @@ def write_folder(model: Lfm2ForCausalLM, tokenizer: Tokenizer, folder: Path) -> 
 def train(knowledge: Knowledge, options: argparse.Namespace) -> None:
     """Train from nothing and write the folder; ``guide.json`` gets the measure after it."""
     torch.manual_seed(options.seed)
-    tokenizer = train_tokenizer(tokenizer_texts(knowledge, seed=options.seed))
+    if options.tokenizer:
+        tokenizer = Tokenizer.from_file(str(options.tokenizer))
+    else:
+        tokenizer = train_tokenizer(tokenizer_texts(knowledge, seed=options.seed))
     config = guide_config(tokenizer.get_vocab_size())
     learner = Learner(Lfm2ForCausalLM(config), answers=len(answers(knowledge)))
     learner.to(choose_device(options.device))
     if options.resume:
         learner.load_state_dict(torch.load(options.resume, weights_only=True))
     print(f"{config.num_parameters:,} parameters, data {digest(knowledge)[:12]}", flush=True)
-    budget = Budget(options.minutes * 60, options.checkpoint)
+    budget = Budget(options.minutes * 60, options.rate, options.checkpoint)
     source = batches(knowledge, tokenizer, seed=options.seed)
     steps, seen = learn(learner, source, budget=budget)
     print(f"{steps} steps, {seen:,} tokens", flush=True)
@@ -244,6 +264,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=GUIDE)
     parser.add_argument("--checkpoint", type=Path, help="keep the weights there while training")
     parser.add_argument("--resume", type=Path, help="start from the weights kept there")
+    parser.add_argument("--tokenizer", type=Path, help="that the resumed weights were made with")
+    parser.add_argument("--rate", type=float, default=PEAK_RATE, help="the peak learning rate")
     options = parser.parse_args()
     knowledge = load_knowledge()
     if not options.measure:
