@@ -6,6 +6,8 @@ not the model.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from lfm2chat.errors import UsageError
@@ -72,12 +74,18 @@ def choose_dtype(
 
 
 def set_threads(threads: int = 0) -> int:
-    """Let torch compute on so many threads, for the whole process; 0 leaves it torch's choice.
+    """Let torch compute on so many threads, for the whole process; 0 means torch's own choice.
 
     That is one for each physical core that the process may use. Returns the number in use.
     """
-    if threads > 0:
-        torch.set_num_threads(threads)
+    own = _own_choice()
+    torch.set_num_threads(threads or own)
+    return torch.get_num_threads()
+
+
+@cache
+def _own_choice() -> int:
+    """What torch started with: asked before the first change, and the same ever after."""
     return torch.get_num_threads()
 
 

@@ -75,10 +75,12 @@ def load_model(entry: ModelEntry, settings: Settings) -> LoadedModel:
             f"its embedding {config.vocab_size}",
             hint="the folder mixes the files of two models: fetch it again",
         )
-    set_threads(settings.threads)
     device = choose_device(settings.device)
     dtype = settings.dtype
-    if dtype == "auto" and device.type == "cpu" and config.num_parameters < SMALL_MODEL_PARAMETERS:
+    small = config.num_parameters < SMALL_MODEL_PARAMETERS
+    # Its steps are shorter than what a second thread waits for when the screen takes a core.
+    set_threads(settings.threads or (1 if small else 0))
+    if dtype == "auto" and device.type == "cpu" and small:
         # So small a model decodes as fast in float32, and gives the same text on every processor.
         dtype = "float32"
     model = Lfm2ForCausalLM.from_pretrained(entry.folder, dtype=dtype, device=device)
