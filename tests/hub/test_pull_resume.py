@@ -237,8 +237,7 @@ def test_a_cancel_takes_half_a_second_at_most(
     presser.start()
     with pytest.raises(PullCancelledError) as caught:
         get(cancelled=stop.is_set, policy=patient)
-    # The promise is half a second; the bound here is ten times as wide.
-    assert time.monotonic() - pressed_at[0] < 5
+    assert time.monotonic() - pressed_at[0] < 0.5
     presser.join()
     assert caught.value.exit_code == 130
     if where == "body":  # nothing goes on reading behind the user's back
