@@ -41,6 +41,7 @@ class Tokenizer:
     Attributes:
         hash: The first 16 hexadecimal digits of the sha256 of tokenizer.json.
         vocab_size: Number of ids that have a text, added tokens included.
+        base_vocab_size: The same without the added tokens that the BPE does not know.
         control_ids: Ids of all added tokens, ``special`` or not.
         special_ids: Those of them that ``skip_special_tokens`` leaves out.
         special_tokens: ``bos_token``, ``eos_token``, ... as a template knows them.
@@ -62,6 +63,7 @@ class Tokenizer:
             added = self._full.get_added_tokens_decoder()
             self._plain = _build(_without_added(document, frozenset(added)))
             self.vocab_size: int = self._full.get_vocab_size()
+            self.base_vocab_size: int = self._full.get_vocab_size(with_added_tokens=False)
         self.hash = hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]
         self.control_ids = frozenset(added)
         self.special_ids = frozenset(i for i, token in added.items() if token.special)
@@ -81,12 +83,14 @@ class Tokenizer:
         """
         return cls(_read(folder / "tokenizer.json"), read_tokenizer_config(folder))
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """The ids of ``text`` as Hugging Face gives them: added tokens are parsed, none is put
-        in front. For text that a template wrote, never for a message.
+        around unless ``add_special_tokens`` says so. For text that a template wrote, never for a
+        message.
         """
         with _guard("text cannot be encoded"):
-            return list(self._full.encode(without_surrogates(text), add_special_tokens=False).ids)
+            text = without_surrogates(text)
+            return list(self._full.encode(text, add_special_tokens=add_special_tokens).ids)
 
     def encode_plain(self, text: str) -> list[int]:
         """The ids of ``text`` in which nothing is an added token: no id of ``control_ids``."""
@@ -119,20 +123,35 @@ class Tokenizer:
         with _guard("ids cannot be decoded"):
             return str(self._full.decode(ids, skip_special_tokens=skip_special_tokens))
 
+    def id_of(self, token: str) -> int | None:
+        """The id of ``token`` as the vocabulary spells it; None where it has none."""
+        with _guard("a token cannot be looked up"):
+            token_id: int | None = self._full.token_to_id(without_surrogates(token))
+        return token_id
+
+    def token_of(self, token_id: int) -> str | None:
+        """``token_id`` as the vocabulary spells it; None for an id without a text.
+
+        Raises:
+            TokenizerError: The id is negative or beyond 32 bits.
+        """
+        with _guard("an id cannot be looked up"):
+            token: str | None = self._full.id_to_token(token_id)
+        return token
+
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that ``token_id`` adds to a text; empty for an id without a text.
 
         Raises:
             TokenizerError: The id is negative or beyond 32 bits.
         """
-        with _guard("an id cannot be decoded"):
-            token = self._full.id_to_token(token_id)
+        token = self.token_of(token_id)
         if token is None:
             return b""
         try:
             return bytes([self._bytes_of[character] for character in token])
         except KeyError:  # an added token may hold characters outside the byte alphabet
-            return str(token).encode()
+            return token.encode()
 
     def token_text(self, token_id: int) -> str:
         """``token_id`` alone as text; a part of a character shows as U+FFFD."""
