@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from lfm2chat.engine.cache import CacheMark, HybridCache, Lfm2HybridConvCache
+from lfm2chat.engine.batch import BatchDecoder, CacheBatch
+from lfm2chat.engine.cache import CacheMark, CacheSegment, HybridCache, Lfm2HybridConvCache
+from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
+from lfm2chat.engine.decoding import DecodedToken, Decoding, LanguageModel, TokenChoice, decode
 from lfm2chat.engine.device import choose_device, choose_dtype, set_threads
-from lfm2chat.engine.generate import DecodedToken, LanguageModel, decode, prefill
+from lfm2chat.engine.generate import ChunkPace, ScoredToken, prefill, score
 from lfm2chat.engine.memory import available_memory_bytes, estimate_bytes
-from lfm2chat.engine.model import Lfm2ForCausalLM, Lfm2Model
+from lfm2chat.engine.model import Lfm2Model
 from lfm2chat.engine.outputs import CausalLMOutput, ModelOutput
 from lfm2chat.engine.sampling import Sampler
 
 __all__ = [
+    "BatchDecoder",
+    "CacheBatch",
     "CacheMark",
+    "CacheSegment",
     "CausalLMOutput",
+    "ChunkPace",
     "DecodedToken",
+    "Decoding",
     "HybridCache",
     "LanguageModel",
     "Lfm2ForCausalLM",
@@ -21,11 +29,14 @@ __all__ = [
     "Lfm2Model",
     "ModelOutput",
     "Sampler",
+    "ScoredToken",
+    "TokenChoice",
     "available_memory_bytes",
     "choose_device",
     "choose_dtype",
     "decode",
     "estimate_bytes",
     "prefill",
+    "score",
     "set_threads",
 ]

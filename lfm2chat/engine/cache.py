@@ -5,9 +5,15 @@ shapes and lengths only: no text, no token ids, no sampling.
 
 Keys and values are append-only, so going back is a length; a short convolution sees just the
 last W - 1 columns of ``B * x``, and those are copied by a mark (about 40 KiB for the 350M model
-in bf16). A forward pass is a transaction: layers write beyond ``length`` and stage their conv
+in bf16). A forward pass is a transaction: layers write beyond what counts and stage their conv
 columns, and only ``commit`` makes that count. A pass that is stopped between two layers, or
 that fails, leaves the cache as it was.
+
+Going back to where no mark stands is exact too: :meth:`HybridCache.rewind` shortens keys and
+values to ``length`` and sets ``position`` a few tokens before it, with the conv columns at zero.
+The next pass reads those tokens again: attention uses the keys and values that were kept, so an
+error of the columns reaches no further than W - 1 tokens in each conv layer, and after
+(W - 1) * conv layers (20 tokens in the models of 16 layers) nothing is left of it.
 """
 
 from __future__ import annotations
@@ -15,23 +21,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
+from lfm2chat.engine.attention import Visibility, attend
+from lfm2chat.engine.keyvalues import GROWTH_STEP, KeyValues
 from lfm2chat.errors import CacheError
 from lfm2chat.spec.config import ATTENTION, Lfm2Config
 
-GROWTH_STEP = 256
-"""Tokens: the least that the buffers grow by; beyond 1024 tokens they grow by a quarter."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CacheMark:
     """A place to come back to: the length in tokens, and the conv columns there.
 
-    Made by :meth:`HybridCache.mark`, good for that cache only, until a restore to an earlier
-    mark forgets the tokens that it stands behind.
+    Made by :meth:`HybridCache.mark`, good for that cache only, until its tokens are forgotten.
     """
 
     length: int
@@ -45,12 +50,32 @@ class CacheMark:
         return sum(columns.nbytes for columns in self.conv_columns)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CacheSegment:
+    """A copy of the tokens from ``start`` to ``end``, to be spliced in again after others.
+
+    Made by :meth:`HybridCache.segment`. It fits every cache of the same model, precision and
+    batch size whose first ``start`` tokens are the same; who splices it knows that they are.
+    """
+
+    start: int
+    end: int
+    pieces: tuple[Tensor, ...] = field(repr=False)
+    conv_columns: tuple[Tensor, ...] = field(repr=False)  # at ``end``, each (B, D, W - 1)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the segment holds."""
+        return sum(tensor.nbytes for tensor in (*self.pieces, *self.conv_columns))
+
+
 class HybridCache:
     """What one batch of sequences of equal length has left behind in the model.
 
     One thread at a time. ``batch_size`` rows share one ``length``; ``dtype`` and ``device`` are
     the model's. ``capacity`` is the number of tokens to make room for at the start; the buffers
-    grow by themselves, in steps, so no token costs a copy of the whole.
+    grow by themselves, in steps, so no token costs a copy of the whole. ``quantized`` keeps keys
+    and values in 8 bits, in about half the memory of bf16 and at a small error.
     """
 
     def __init__(
@@ -61,45 +86,72 @@ class HybridCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         capacity: int = GROWTH_STEP,
+        quantized: bool = False,
     ) -> None:
         self.config = config
         self.batch_size = batch_size
         self.dtype = dtype
         self.device = torch.device(device)
+        self.quantized = quantized
         self._length = 0
-        self._capacity = 0
-        self._slots = _slots(config)
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
-        self._conv: list[Tensor] = [self._empty_columns() for _ in config.conv_layers]
+        self._position = 0
+        self._slots = slots(config)
+        self._keyvalues = KeyValues(
+            config,
+            batch_size=batch_size,
+            dtype=dtype,
+            device=self.device,
+            capacity=capacity,
+            quantized=quantized,
+        )
+        self._conv: list[Tensor] = self._empty_columns()
         self._staged: dict[int, Tensor] = {}
         self._new_tokens = 0
-        # Serial numbers, and the lengths they stand at, of the marks that are still good.
-        self._marks: dict[int, int] = {}
+        # The marks that are still good, as long as somebody holds them.
+        self._marks: WeakValueDictionary[int, CacheMark] = WeakValueDictionary()
         self._serials = itertools.count(1)
         self._identity = object()
-        self._allocate(max(1, capacity))
 
     @property
     def length(self) -> int:
-        """Tokens in the cache: the position of the next one."""
+        """Tokens in the cache: those whose keys and values are there."""
         return self._length
+
+    @property
+    def position(self) -> int:
+        """Where the next pass must begin: ``length``, or a little before it after a rewind."""
+        return self._position
 
     @property
     def capacity(self) -> int:
         """Tokens that fit before the buffers grow."""
-        return self._capacity
+        return self._keyvalues.capacity
 
     @property
     def nbytes(self) -> int:
-        """Memory that the buffers hold (marks count for themselves)."""
-        return sum(t.nbytes for t in itertools.chain(self._keys, self._values, self._conv))
+        """Memory that the tokens take (marks count for themselves, room that is unused not)."""
+        columns = sum(kept.nbytes for kept in self._conv)
+        return self._length * self._keyvalues.bytes_per_token + columns
+
+    @property
+    def reach(self) -> int:
+        """Tokens that a place without a mark needs to be read again: (W - 1) * conv layers."""
+        return (self.config.conv_L_cache - 1) * len(self.config.conv_layers)
+
+    def get_seq_length(self) -> int:
+        """``length``, under the documented cache's name for it."""
+        return self._length
 
     def mark(self) -> CacheMark:
-        """Remember this place. Copies W - 1 columns per conv layer, no keys and no values."""
+        """Remember this place. Copies W - 1 columns per conv layer, no keys and no values.
+
+        Raises:
+            CacheError: The cache was rewound, and the tokens before its end are still to be read.
+        """
+        self._check_settled("marked")
         columns = tuple(kept.clone() for kept in self._conv)
         mark = CacheMark(self._length, next(self._serials), self._identity, columns)
-        self._marks[mark.serial] = mark.length
+        self._marks[mark.serial] = mark
         return mark
 
     def restore(self, mark: CacheMark) -> None:
@@ -109,74 +161,154 @@ class HybridCache:
         back. Marks beyond ``mark`` become invalid, ``mark`` itself stays good.
 
         Raises:
-            CacheError: ``mark`` is from another cache or was dropped by an earlier restore.
+            CacheError: ``mark`` is from another cache or was dropped when its tokens were.
         """
         self._check(mark)
-        self._conv = [columns.clone() for columns in mark.conv_columns]
-        self._length = mark.length
-        self._staged = {}
-        self._marks = {s: length for s, length in self._marks.items() if length <= mark.length}
+        self._cut(mark.length, mark.length, mark.conv_columns)
 
-    def fork(self, mark: CacheMark) -> HybridCache:
-        """An independent cache that holds the tokens up to ``mark``; marks do not go with it.
+    def rewind(self, length: int) -> int:
+        """Forget every token after ``length``, in place; returns where to go on reading.
 
-        Copies the keys and values: 12 KiB a token for the 350M to 1.2B models in bf16.
+        That is ``length`` where the cache stands there or a mark does, else at most :attr:`reach`
+        tokens before it: the pass that begins there gives, from ``length`` on, what a cache that
+        never went further would give. Marks beyond ``length`` become invalid.
 
         Raises:
-            CacheError: ``mark`` is from another cache or was dropped by an earlier restore.
+            CacheError: The cache holds fewer tokens.
         """
-        self._check(mark)
+        if not 0 <= length <= self._length:
+            raise CacheError(
+                f"the cache holds {self._length} tokens: it cannot go back to {length}",
+                hint="read the missing tokens",
+            )
+        if length < self._length:
+            self._cut(length, *self._place_before(length))
+        return self._position
+
+    def fork(self, at: CacheMark | int) -> HybridCache:
+        """An independent cache that holds the tokens up to ``at``; marks do not go with it.
+
+        At a length where neither the end nor a mark stands it must read on from its
+        :attr:`position`, as after a rewind. Copies the keys and values: 12 KiB a token for the
+        350M to 1.2B models in bf16.
+
+        Raises:
+            CacheError: ``at`` is the mark of another cache or of tokens that were forgotten, or
+                beyond the end.
+        """
+        position: int
+        columns: Sequence[Tensor]
+        if isinstance(at, CacheMark):
+            self._check(at)
+            length = position = at.length
+            columns = at.conv_columns
+        else:
+            length = at
+            if not 0 <= length <= self._length:
+                raise CacheError(
+                    f"the cache holds {self._length} tokens: it cannot be forked at {length}",
+                    hint="read the missing tokens first",
+                )
+            position, columns = self._place_before(length)
         twin = HybridCache(
             self.config,
             batch_size=self.batch_size,
             dtype=self.dtype,
             device=self.device,
-            capacity=mark.length + GROWTH_STEP,
+            capacity=length + GROWTH_STEP,
+            quantized=self.quantized,
         )
-        for mine, other in zip(
-            itertools.chain(self._keys, self._values),
-            itertools.chain(twin._keys, twin._values),
-            strict=True,
-        ):
-            other[:, :, : mark.length].copy_(mine[:, :, : mark.length])
-        twin._conv = [columns.clone() for columns in mark.conv_columns]
-        twin._length = mark.length
+        twin._keyvalues.copy_in(0, tuple(self._keyvalues.slices(length)), length)
+        twin._cut(length, position, columns)
         return twin
 
-    # --- what the model calls, in this order: begin, one extend for each layer, commit ---
+    def segment(self, start: int) -> CacheSegment:
+        """A copy of the tokens from ``start`` on, to be spliced in again later.
+
+        Raises:
+            CacheError: ``start`` is beyond the end, or the cache was rewound and not read on.
+        """
+        self._check_settled("cut")
+        if not 0 <= start <= self._length:
+            raise CacheError(
+                f"the cache holds {self._length} tokens: none begin at {start}",
+                hint="cut where there are tokens",
+            )
+        pieces = self._keyvalues.copy_out(start, self._length)
+        columns = tuple(kept.clone() for kept in self._conv)
+        return CacheSegment(start, self._length, pieces, columns)
+
+    def splice(self, segment: CacheSegment, length: int | None = None) -> int:
+        """Put the tokens of ``segment`` behind its start, in place of what is there.
+
+        ``length`` is the end that is wanted, None for all of the segment. Returns where to go on
+        reading, as :meth:`rewind` does: the length itself where the whole segment was taken.
+
+        Raises:
+            CacheError: The cache does not reach to the segment's start, or is another model's.
+        """
+        length = segment.end if length is None else length
+        if not segment.start <= min(length, self._length) or length > segment.end:
+            raise CacheError(
+                f"tokens {segment.start} to {segment.end} cannot be spliced up to {length} into"
+                f" a cache of {self._length}",
+                hint="splice the tokens before them first",
+            )
+        self._check_pieces(segment)
+        self._keyvalues.reserve(length, keep=segment.start)
+        self._keyvalues.copy_in(segment.start, segment.pieces, length - segment.start)
+        # What stood behind the segment's start is gone, the end of the cache with it.
+        self._forget_marks(segment.start)
+        if length == segment.end:
+            self._cut(length, length, segment.conv_columns)
+        else:
+            self._cut(length, *self._marked_before(length))
+        return self._position
+
+    # --- what the model calls, in this order: begin, one call for each layer, commit ---
 
     def begin(self, new_tokens: int) -> None:
         """Open a forward pass over ``new_tokens`` tokens; what an earlier one left is dropped."""
         self._staged = {}
         self._new_tokens = new_tokens
-        needed = self._length + new_tokens
-        if needed > self._capacity:
-            step = max(GROWTH_STEP, self._capacity // 4)
-            self._allocate(max(needed, self._capacity + step))
+        self._keyvalues.reserve(self._position + new_tokens, keep=self._length)
+
+    def attend(
+        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, visibility: Visibility
+    ) -> Tensor:
+        """Append keys and values, and mix all that (B, H, T, E) may see: (B, T, H * E)."""
+        return attend(queries, *self.extend_attention(layer, keys, values), visibility)
 
     def extend_attention(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Append keys and values, each (B, K, T, E); returns all of them, each (B, K, S, E).
 
+        Those of tokens that are read again after a rewind are dropped: the kept ones are exact.
         What is returned may be views of the buffers: good until the next ``begin``.
         """
         slot = self._slots[layer]
-        start, end = self._length, self._length + keys.shape[2]
-        self._keys[slot][:, :, start:end] = keys.detach()
-        self._values[slot][:, :, start:end] = values.detach()
+        end = self._position + keys.shape[2]
+        known = min(self._length, end)
+        new_keys = keys[:, :, known - self._position :]
+        new_values = values[:, :, known - self._position :]
+        self._keyvalues.write(slot, known, new_keys, new_values)
         if keys.requires_grad:
             # The buffers hold no graph: join them so that gradients reach the new tokens.
-            old_keys, old_values = self._keys[slot][:, :, :start], self._values[slot][:, :, :start]
-            return torch.cat([old_keys, keys], dim=2), torch.cat([old_values, values], dim=2)
-        return self._keys[slot][:, :, :end], self._values[slot][:, :, :end]
+            old_keys, old_values = self._keyvalues.read(slot, known)
+            return torch.cat([old_keys, new_keys], dim=2), torch.cat([old_values, new_values], 2)
+        return self._keyvalues.read(slot, end)
 
     def extend_conv(self, layer: int, columns: Tensor) -> Tensor:
         """Put the kept columns before the new ones: (B, D, T) gives (B, D, W - 1 + T)."""
         slot = self._slots[layer]
         joined = torch.cat([self._conv[slot], columns], dim=-1)  # (B, D, W - 1 + T)
+        self.stage(slot, joined)
+        return joined
+
+    def stage(self, slot: int, joined: Tensor) -> None:
+        """Keep the last W - 1 of ``joined`` for conv layer number ``slot``, until ``commit``."""
         # A copy: a view would keep the columns of the whole chunk alive.
         kept = joined[:, :, joined.shape[-1] - self._conv[slot].shape[-1] :]
         self._staged[slot] = kept.detach().clone()
-        return joined
 
     def commit(self) -> None:
         """Close the forward pass: its tokens count from here on.
@@ -191,10 +323,43 @@ class HybridCache:
             )
         self._conv = [self._staged[slot] for slot in range(len(self._conv))]
         self._staged = {}
-        self._length += self._new_tokens
+        self._position += self._new_tokens
+        self._length = max(self._length, self._position)
         self._new_tokens = 0
 
+    def columns(self, slot: int) -> Tensor:
+        """The kept columns (B, D, W - 1) of conv layer number ``slot``."""
+        return self._conv[slot]
+
+    def slot(self, layer: int) -> int:
+        """The number of ``layer`` among the layers of its kind."""
+        return self._slots[layer]
+
     # --- private ---
+
+    def _place_before(self, length: int) -> tuple[int, Sequence[Tensor]]:
+        """The best place to read on from up to ``length``, and the conv columns there."""
+        if length == self._length:
+            return self._position, self._conv
+        return self._marked_before(length)
+
+    def _marked_before(self, length: int) -> tuple[int, Sequence[Tensor]]:
+        marks = [mark for mark in self._marks.values() if mark.length <= length]
+        nearest = max(marks, key=lambda mark: mark.length, default=None)
+        if nearest is not None and nearest.length >= length - self.reach:
+            return nearest.length, nearest.conv_columns
+        return max(0, length - self.reach), self._empty_columns()
+
+    def _cut(self, length: int, position: int, columns: Sequence[Tensor]) -> None:
+        self._conv = [kept.clone() for kept in columns]
+        self._length, self._position = length, position
+        self._staged = {}
+        self._forget_marks(length)
+
+    def _forget_marks(self, length: int) -> None:
+        for serial, mark in list(self._marks.items()):
+            if mark.length > length:
+                self._marks.pop(serial, None)
 
     def _check(self, mark: CacheMark) -> None:
         if mark.owner is not self._identity or mark.serial not in self._marks:
@@ -204,34 +369,46 @@ class HybridCache:
                 hint="take a new mark, or read the tokens again",
             )
 
-    def _allocate(self, capacity: int) -> None:
-        shape = (self.batch_size, self.config.num_key_value_heads, capacity, self.config.head_dim)
-        for buffers in (self._keys, self._values):
-            old = list(buffers)
-            buffers.clear()
-            for index in range(len(self.config.attention_layers)):
-                # Outside inference mode: its tensors cannot be written to once it has ended.
-                with torch.inference_mode(mode=False):
-                    buffer = torch.empty(shape, dtype=self.dtype, device=self.device)
-                if old:
-                    buffer[:, :, : self._length].copy_(old[index][:, :, : self._length])
-                buffers.append(buffer)
-        self._capacity = capacity
+    def _check_settled(self, what: str) -> None:
+        if self._position != self._length:
+            raise CacheError(
+                f"the cache was rewound to {self._length} tokens and has read {self._position} of"
+                f" them again: it cannot be {what} here",
+                hint="read on from `position` first",
+            )
 
-    def _empty_columns(self) -> Tensor:
+    def _check_pieces(self, segment: CacheSegment) -> None:
+        ours = self._keyvalues.slices(0)
+        fits = len(ours) == len(segment.pieces) and all(
+            mine.shape[:2] == piece.shape[:2]
+            and mine.shape[3] == piece.shape[3]
+            and mine.dtype == piece.dtype
+            for mine, piece in zip(ours, segment.pieces, strict=False)
+        )
+        shapes = [tuple(kept.shape) for kept in self._conv]
+        if not fits or shapes != [tuple(kept.shape) for kept in segment.conv_columns]:
+            raise CacheError(
+                "the segment was cut from the cache of another model, batch or precision",
+                hint="read its tokens anew",
+            )
+
+    def _empty_columns(self) -> list[Tensor]:
         shape = (self.batch_size, self.config.hidden_size, self.config.conv_L_cache - 1)
         with torch.inference_mode(mode=False):
-            return torch.zeros(shape, dtype=self.dtype, device=self.device)
+            return [
+                torch.zeros(shape, dtype=self.dtype, device=self.device)
+                for _ in self.config.conv_layers
+            ]
 
 
-def _slots(config: Lfm2Config) -> Sequence[int]:
-    """For each layer, its place among the layers of its kind."""
+def slots(config: Lfm2Config) -> Sequence[int]:
+    """For each layer, its number among the layers of its kind."""
     seen = {True: 0, False: 0}
-    slots = []
+    numbers = []
     for kind in config.layer_types:
-        slots.append(seen[kind == ATTENTION])
+        numbers.append(seen[kind == ATTENTION])
         seen[kind == ATTENTION] += 1
-    return slots
+    return numbers
 
 
 Lfm2HybridConvCache = HybridCache

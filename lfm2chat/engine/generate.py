@@ -1,61 +1,70 @@
-"""Reading a prompt and writing an answer, as generators of small steps.
+"""Reading: a prompt into the cache, or a given text for what the model thinks of it.
 
-In: a model, a cache, token ids. Out: progress, then token ids. Knows no text, no files and no
-product: the limits are arguments. Whoever drives a generator may leave it after any step; the
-cache is whole then, and holds exactly ``cache.length`` of the tokens read and drawn.
+In: a model, a cache, token ids. Out: progress and logits, or log-probabilities. Knows no text, no
+files and no product. Whoever drives a generator may leave it after any step; the cache is whole
+then, and holds exactly ``cache.length`` of the tokens read. Writing is in
+:mod:`lfm2chat.engine.decoding`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from lfm2chat.engine.cache import HybridCache
-from lfm2chat.engine.sampling import Sampler
-from lfm2chat.errors import ContextFullError, UsageError
-from lfm2chat.spec import FinishReason, Lfm2Config, SamplingParams
+from lfm2chat.engine.decoding import LanguageModel, TokenChoice, check_room, likeliest
+from lfm2chat.errors import UsageError
 
-CHUNK_TOKENS = 256
-"""Tokens read in one pass: enough for full speed, few enough to show progress."""
+CHUNK_LADDER = (256, 128, 64, 32)
+"""Tokens read in one pass: the first is enough for full speed, few enough to show progress."""
 
+LONGEST_WORK_S = 0.1
+"""The most that may pass between two looks for a stop."""
 
-class LanguageModel(Protocol):
-    """What generation needs of a model; the plain one and each fast path provide it."""
-
-    config: Lfm2Config
-
-    def next_logits(
-        self,
-        input_ids: Tensor,
-        cache: HybridCache,
-        *,
-        before_layer: Callable[[], None] | None = None,
-    ) -> Tensor:
-        """Add (B, T) ids to ``cache``; the logits after the last, (B, V) in float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedToken:
-    """One token of an answer.
-
-    Attributes:
-        id: The token.
-        logprob: Its log-probability in nats, before penalties, temperature and filters.
-        finish: Why it is the last one; None while the answer goes on. A token with ``STOP`` or
-            ``CONTROL`` is no text.
-    """
-
-    id: int
-    logprob: float
-    finish: FinishReason | None
+SCORED_TOKENS = 128
+"""Tokens scored in one pass: their logits are 33 MB with a vocabulary of 65,536."""
 
 
 class _CancelledError(Exception):
     """Raised between two layers to leave a forward pass; never seen outside this module."""
+
+
+@dataclass(slots=True)
+class ChunkPace:
+    """How many tokens to read in one pass on this machine, by what was measured.
+
+    A stop is looked for before each layer. Where the work between two looks took longer than
+    ``LONGEST_WORK_S`` twice in a row, passes at that depth of context and beyond become half as
+    large, down to the ladder's end. Sizes come from a ladder and only ever go down, so the same
+    ids on the same cache give the same numbers once it has settled. One thread; keep one object
+    for each loaded model.
+    """
+
+    ladder: tuple[int, ...] = CHUNK_LADDER
+    limit_s: float = LONGEST_WORK_S
+    _rungs: dict[int, int] = field(default_factory=dict)  # by the doublings of the context
+    _slow: int = 0
+
+    def size(self, past: int) -> int:
+        """Tokens for a pass on top of ``past`` cached ones."""
+        return self.ladder[self._rung(past)]
+
+    def observe(self, past: int, longest_s: float) -> None:
+        """Note the longest work between two looks in a full pass on top of ``past`` tokens."""
+        self._slow = self._slow + 1 if longest_s > self.limit_s else 0
+        rung = self._rung(past)
+        # Twice: once is a neighbour on the same core.
+        if self._slow >= 2 and rung + 1 < len(self.ladder):
+            self._rungs[past.bit_length()] = rung + 1
+            self._slow = 0
+
+    def _rung(self, past: int) -> int:
+        depth = past.bit_length()
+        return max((rung for at, rung in self._rungs.items() if at <= depth), default=0)
 
 
 def prefill(
@@ -63,111 +72,128 @@ def prefill(
     token_ids: Sequence[int],
     cache: HybridCache,
     *,
-    chunk_size: int = CHUNK_TOKENS,
+    pace: ChunkPace | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[int, None, Tensor | None]:
     """Read ``token_ids`` into ``cache``; yields how many are done after each chunk.
 
-    Every chunk but the last has ``chunk_size`` tokens, whatever the machine's speed: the same
-    ids on the same cache give the same numbers. ``cancelled`` is asked before each layer.
+    The first of them stands at ``cache.position``: after a rewind that is a little before the
+    cache's end. ``pace`` says how large a chunk is; None starts with the ladder's first.
+    ``cancelled`` is asked before each layer.
 
     Returns:
         The logits (V,) after the last id, float32; None if it was cancelled: the cache then
         holds whole chunks.
 
     Raises:
-        UsageError: No ids, or an id that the model does not have.
+        UsageError: No ids, too few to get beyond what was rewound, or an id that the model does
+            not have.
         ContextFullError: More tokens than the model has positions.
     """
-    if not token_ids:
+    if cache.position + len(token_ids) <= cache.length or not token_ids:
         raise UsageError(
-            "there is nothing to read",
-            hint="leave at least one token to read after a restore",
+            f"{len(token_ids)} tokens from {cache.position} on are nothing new to a cache of"
+            f" {cache.length}",
+            hint="leave at least one token to read after a restore or a rewind",
         )
-    _check_room(cache.length + len(token_ids), model.config.max_position_embeddings)
-
-    def stop_if_cancelled() -> None:
-        if cancelled():
-            raise _CancelledError
-
+    check_room(cache.position + len(token_ids), model.config.max_position_embeddings)
+    pace = pace or ChunkPace()
+    watch = _Watch(cancelled)
     logits: Tensor | None = None
-    for start in range(0, len(token_ids), chunk_size):
-        chunk = torch.tensor([token_ids[start : start + chunk_size]], device=cache.device)
+    done = 0
+    while done < len(token_ids):
+        past = cache.position
+        size = pace.size(past)
+        chunk = torch.tensor([token_ids[done : done + size]], device=cache.device)
         try:
-            stop_if_cancelled()
-            logits = model.next_logits(chunk, cache, before_layer=stop_if_cancelled)[0]
+            watch.begin()
+            logits = model.next_logits(chunk, cache, before_layer=watch.look)[0]
         except _CancelledError:
             return None
-        yield start + chunk.shape[1]
+        done += chunk.shape[1]
+        if chunk.shape[1] == size:
+            pace.observe(past, watch.longest_s)
+        yield done
     return logits
 
 
-def decode(
+def score(
     model: LanguageModel,
-    logits: Tensor,
+    token_ids: Sequence[int],
     cache: HybridCache,
-    params: SamplingParams,
     *,
-    context_ids: Sequence[int],
-    eos_token_ids: frozenset[int],
-    control_ids: frozenset[int] = frozenset(),
-    vocab_limit: int | None = None,
-    max_length: int | None = None,
-) -> Iterator[DecodedToken]:
-    """Write an answer, token by token, until something ends it.
+    logits: Tensor | None = None,
+    alternatives: int = 0,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Generator[int, None, list[ScoredToken]]:
+    """What the model thinks of ``token_ids``, read on top of ``cache`` in one go.
 
-    The token yielded last is not in ``cache`` yet: it is read with the next turn.
+    Yields how many are done after each chunk. ``logits`` (V,) are those after the last token in
+    the cache; without them nothing is known of the first id, and its log-probability is None.
+    The ids are in the cache afterwards. ``cancelled`` is asked before each chunk.
 
-    Args:
-        model: Computes the logits of each next token.
-        logits: (V,) after the last token in ``cache``, as :func:`prefill` returns them.
-        cache: Grows by every token but the last.
-        params: ``seed`` must be set. ``stop`` is text, and not looked at here.
-        context_ids: All ids that ``cache`` holds; the repetition penalty counts them.
-        eos_token_ids: Yielded last, with ``STOP``.
-        control_ids: Tokens that are no text: one that is no end token ends it with ``CONTROL``.
-        vocab_limit: Ids from there on are never drawn (the embedding is padded).
-        max_length: Tokens that context and answer may have together; None is the model's own
-            limit. When it is reached the answer ends with ``CONTEXT``.
+    Returns:
+        One :class:`ScoredToken` for each id that was read.
 
     Raises:
-        GenerationError: The logits are NaN, infinite or all equal.
-        ContextFullError: Not even one token has room.
-        UsageError: No seed.
+        UsageError: No ids, an id that the model does not have, or a cache that was rewound.
+        ContextFullError: More tokens than the model has positions.
     """
-    limit = model.config.max_position_embeddings
-    limit = limit if max_length is None else min(limit, max_length)
-    _check_room(cache.length + 1, limit)
-    sampler = Sampler(
-        params,
-        context_ids=context_ids,
-        vocab_size=logits.shape[-1],
-        vocab_limit=vocab_limit,
-        device=logits.device,
-    )
-    for count in range(1, params.max_new_tokens + 1):
-        # 1. Draw.
-        token, logprob = sampler.draw(logits)
-        # 2. Say why it ends here, if it does; the model's own word goes first.
-        finish = None
-        if token in eos_token_ids:
-            finish = FinishReason.STOP
-        elif token in control_ids:
-            finish = FinishReason.CONTROL
-        elif count == params.max_new_tokens:
-            finish = FinishReason.LENGTH
-        elif cache.length + 1 >= limit:
-            finish = FinishReason.CONTEXT
-        yield DecodedToken(token, logprob, finish)
-        if finish is not None:
-            return
-        # 3. Read it, for the logits of the next one.
-        logits = model.next_logits(torch.tensor([[token]], device=cache.device), cache)[0]
-
-
-def _check_room(tokens: int, limit: int) -> None:
-    if tokens > limit:
-        raise ContextFullError(
-            f"{tokens} tokens do not fit into the {limit} that the model can see",
-            hint="start a new conversation, or shorten the message",
+    if not token_ids or cache.position != cache.length:
+        raise UsageError(
+            "there is nothing to score, or the cache was rewound",
+            hint="give ids, and read on up to the cache's end first",
         )
+    check_room(cache.length + len(token_ids), model.config.max_position_embeddings)
+    scored: list[ScoredToken] = []
+    before = logits
+    for start in range(0, len(token_ids), SCORED_TOKENS):
+        if cancelled():
+            break
+        ids = token_ids[start : start + SCORED_TOKENS]
+        rows = model.all_logits(torch.tensor([ids], device=cache.device), cache)[0]  # (T, V)
+        for token, after in zip(ids, rows, strict=True):
+            scored.append(_scored(token, before, alternatives))
+            before = after
+        yield len(scored)
+    return scored
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """One token of a given text: its log-probability in nats, and what would be likelier.
+
+    ``logprob`` is None, and ``alternatives`` empty, where nothing was known before the token.
+    """
+
+    id: int
+    logprob: float | None
+    alternatives: tuple[TokenChoice, ...] = ()
+
+
+def _scored(token: int, logits: Tensor | None, alternatives: int) -> ScoredToken:
+    if logits is None:
+        return ScoredToken(token, None)
+    scores = logits.to(torch.float32)
+    logprob = float(scores[token] - scores.logsumexp(dim=-1))
+    return ScoredToken(token, logprob, likeliest(scores, alternatives, limit=scores.shape[-1]))
+
+
+class _Watch:
+    """Looks for a stop before each layer, and at the clock."""
+
+    def __init__(self, cancelled: Callable[[], bool]) -> None:
+        self._cancelled = cancelled
+        self._last = 0.0
+        self.longest_s = 0.0
+
+    def begin(self) -> None:
+        self.longest_s = 0.0
+        self._last = time.perf_counter()
+
+    def look(self) -> None:
+        now = time.perf_counter()
+        self.longest_s = max(self.longest_s, now - self._last)
+        self._last = now
+        if self._cancelled():
+            raise _CancelledError

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lfm2chat.engine.batch import CacheBatch
 from lfm2chat.engine.cache import HybridCache
 from lfm2chat.errors import CacheError, UsageError
 from lfm2chat.spec.config import Lfm2Config
@@ -50,30 +51,55 @@ def check_ids(input_ids: Tensor, *, vocab: int) -> None:
         )
 
 
-def check_padding(mask: Tensor, *, batch: int, new_tokens: int, past: int) -> Tensor | None:
-    """The padding mask as booleans (B, S), or None where nothing is padded.
+def check_mask(
+    mask: Tensor, x: Tensor, *, past: int, batched: bool = False
+) -> tuple[Tensor | None, Tensor | None]:
+    """The padding as booleans (B, S) and the mask of the caller's own (..., T, S); one is None.
+
+    Both are None where nothing is padded. ``x`` is the embedded input (B, T, D).
 
     Raises:
-        UsageError: It is not (B, S) with S = cached + new tokens.
+        UsageError: It is neither (B, S) nor (B or 1, H or 1, T, S), with S = cached + new tokens,
+            or sequences of different lengths are batched.
     """
-    expected = (batch, past + new_tokens)
-    if tuple(mask.shape) != expected:
+    batch, new_tokens = x.shape[:2]
+    total = past + new_tokens
+    if batched:
         raise UsageError(
-            f"attention_mask is {tuple(mask.shape)}, expected {expected}: one number for each"
-            f" of {past} cached and {new_tokens} new tokens",
+            "sequences of different lengths in one pass take no attention_mask",
+            hint="leave it out: each row sees its own tokens",
+        )
+    if mask.ndim == 4:
+        if mask.shape[0] in (1, batch) and tuple(mask.shape[2:]) == (new_tokens, total):
+            return None, mask
+        raise UsageError(
+            f"attention_mask is {tuple(mask.shape)}, expected ({batch}, heads or 1,"
+            f" {new_tokens}, {total})",
+            hint="give one row for each new token, and one number for each token it may see",
+        )
+    if tuple(mask.shape) != (batch, total):
+        raise UsageError(
+            f"attention_mask is {tuple(mask.shape)}, expected {(batch, total)}: one number for"
+            f" each of {past} cached and {new_tokens} new tokens",
             hint="give 1 for every token to be read and 0 for padding, cached tokens included",
         )
     keep = mask != 0
-    return None if bool(keep.all()) else keep
+    return (None if bool(keep.all()) else keep), None
 
 
-def check_cache(cache: object, config: Lfm2Config, x: Tensor) -> HybridCache:
+def check_cache(cache: object, config: Lfm2Config, x: Tensor) -> HybridCache | CacheBatch:
     """``cache``, where it fits the model and the embedded input ``x`` (B, T, D).
 
     Raises:
         CacheError: It is of another kind, another model, or another batch, precision or place.
     """
-    if not isinstance(cache, HybridCache):
+    if isinstance(cache, tuple | list):
+        raise CacheError(
+            "past_key_values is a legacy cache of tuples, which holds keys and values only: the"
+            " state of LFM2's convolutions would be lost",
+            hint="use the cache that the model returns, or a new HybridCache",
+        )
+    if not isinstance(cache, HybridCache | CacheBatch):
         raise CacheError(
             f"past_key_values is a {type(cache).__name__}, which cannot carry the state of"
             " LFM2's convolutions",
@@ -95,26 +121,49 @@ def check_cache(cache: object, config: Lfm2Config, x: Tensor) -> HybridCache:
 
 
 def check_positions(
-    position_ids: Tensor | None, cache_position: Tensor | None, x: Tensor, past: int
+    position_ids: Tensor | None,
+    cache_position: Tensor | None,
+    x: Tensor,
+    *,
+    past: int,
+    limit: int,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """Positions (B or 1, T): those given, or counted on from the ``past`` cached tokens.
 
+    ``counted`` (B, T) are the positions where each row has another past. ``limit`` is the number
+    of positions that the model knows.
+
     Raises:
-        UsageError: ``position_ids`` has another shape.
+        UsageError: ``position_ids`` has another shape, or a position is beyond the limit.
         CacheError: ``cache_position`` is not where the cache ends.
     """
-    counted = torch.arange(past, past + x.shape[1], device=x.device)
-    if cache_position is not None and not torch.equal(cache_position.to(x.device), counted):
+    new_tokens = x.shape[1]
+    if counted is None:
+        counted = torch.arange(past, past + new_tokens, device=x.device)[None]
+    if cache_position is not None and not (
+        cache_position.shape == (new_tokens,)
+        and bool((cache_position.to(x.device) == counted).all())
+    ):
         raise CacheError(
-            f"cache_position must run from {past} to {past + x.shape[1] - 1}: the cache holds"
+            f"cache_position must run from {past} to {past + new_tokens - 1}: the cache holds"
             f" {past} tokens",
             hint="restore the cache to the place that you mean, or leave cache_position out",
         )
-    if position_ids is None:
-        return counted[None]
-    if position_ids.ndim != 2 or position_ids.shape[1] != x.shape[1]:
-        raise _wrong("position_ids", position_ids, "(batch, new tokens)")
-    return position_ids
+    positions = counted if position_ids is None else position_ids
+    if positions.ndim != 2 or positions.shape[1] != new_tokens:
+        raise _wrong("position_ids", positions, "(batch, new tokens)")
+    if positions.shape[0] not in (1, x.shape[0]):
+        raise _wrong("position_ids", positions, f"({x.shape[0]} or 1, {new_tokens})")
+    # On a GPU a look at given positions would wait for the device.
+    if position_ids is None or positions.device.type == "cpu":
+        lowest, highest = (int(bound) for bound in positions.aminmax())
+        if lowest < 0 or highest >= limit:
+            raise UsageError(
+                f"positions run from {lowest} to {highest}, the model knows 0 to {limit - 1}",
+                hint="read fewer tokens: start anew, or go back to an earlier place",
+            )
+    return positions
 
 
 def _wrong(name: str, tensor: Tensor, expected: str) -> UsageError:

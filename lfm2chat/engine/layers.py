@@ -7,13 +7,20 @@ The order of operations and the places where values are rounded are those of ``t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lfm2chat.engine.attention import attend
+from lfm2chat.engine.attention import attend, attend_with_weights
+from lfm2chat.engine.batch import CacheBatch
 from lfm2chat.engine.cache import HybridCache
+from lfm2chat.errors import CacheError, UsageError
 from lfm2chat.spec.config import ATTENTION, Lfm2Config
+
+if TYPE_CHECKING:
+    from lfm2chat.engine.model import PassInputs
 
 
 class RMSNorm(nn.Module):
@@ -73,20 +80,32 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        cache: HybridCache | None,
+        inputs: PassInputs,
+        cache: HybridCache | CacheBatch | None,
+        weights: list[Tensor] | None,
     ) -> Tensor:
-        """(B, T, D) in and out; ``cache`` gets T more keys and values."""
+        """(B, T, D) in and out; ``cache`` gets T more keys and values, ``weights`` its own."""
         split = (*x.shape[:2], -1, self.head_dim)
         queries = self.q_layernorm(self.q_proj(x).view(split)).transpose(1, 2)  # (B, H, T, E)
         keys = self.k_layernorm(self.k_proj(x).view(split)).transpose(1, 2)  # (B, K, T, E)
         values = self.v_proj(x).view(split).transpose(1, 2)  # (B, K, T, E)
-        queries, keys = rotate(queries, *rotary), rotate(keys, *rotary)
-        if cache is not None:
-            keys, values = cache.extend_attention(self.layer, keys, values)  # (B, K, S, E)
-        mixed: Tensor = self.out_proj(attend(queries, keys, values, mask))
-        return mixed
+        queries, keys = rotate(queries, *inputs.rotary), rotate(keys, *inputs.rotary)
+        if weights is not None:
+            if isinstance(cache, CacheBatch):
+                raise CacheError(
+                    "sequences of different lengths have no common attention weights",
+                    hint="ask for output_attentions with one cache at a time",
+                )
+            if cache is not None:
+                keys, values = cache.extend_attention(self.layer, keys, values)  # (B, K, S, E)
+            mixed, own = attend_with_weights(queries, keys, values, inputs.visibility)
+            weights.append(own)
+        elif cache is not None:
+            mixed = cache.attend(self.layer, queries, keys, values, inputs.visibility)
+        else:
+            mixed = attend(queries, keys, values, inputs.visibility)
+        output: Tensor = self.out_proj(mixed)
+        return output
 
 
 class ShortConv(nn.Module):
@@ -101,7 +120,9 @@ class ShortConv(nn.Module):
         self.in_proj = nn.Linear(hidden, 3 * hidden, bias=bias)
         self.out_proj = nn.Linear(hidden, hidden, bias=bias)
 
-    def forward(self, x: Tensor, padding: Tensor | None, cache: HybridCache | None) -> Tensor:
+    def forward(
+        self, x: Tensor, padding: Tensor | None, cache: HybridCache | CacheBatch | None
+    ) -> Tensor:
         """(B, T, D) in and out. ``padding`` (B, T): False is zeroed, or it would leak on."""
         if padding is not None:
             x = x * padding[..., None]
@@ -166,17 +187,16 @@ class DecoderLayer(nn.Module):
         self,
         x: Tensor,
         *,
-        rotary: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        padding: Tensor | None,
-        cache: HybridCache | None,
+        inputs: PassInputs,
+        cache: HybridCache | CacheBatch | None,
+        weights: list[Tensor] | None,
     ) -> Tensor:
-        """(B, T, D) in and out; ``mask`` is for attention, ``padding`` for the convolution."""
+        """(B, T, D) in and out; ``weights`` collects those of attention layers, unless None."""
         normed = self.operator_norm(x)
         if self.has_attention:
-            x = self.self_attn(normed, rotary, mask, cache) + x
+            x = self.self_attn(normed, inputs, cache, weights) + x
         else:
-            x = self.conv(normed, padding, cache) + x
+            x = self.conv(normed, inputs.padding, cache) + x
         output: Tensor = x + self.feed_forward(self.ffn_norm(x))
         return output
 
@@ -193,3 +213,18 @@ def initialise(module: nn.Module, *, std: float) -> None:
             if part.padding_idx is not None:
                 with torch.no_grad():
                     part.weight[part.padding_idx].zero_()
+
+
+def resize_rows(weight: Tensor, rows: int) -> nn.Parameter:
+    """``weight`` (V, D) with so many rows; those that it lacks are the mean of its own.
+
+    Raises:
+        UsageError: Not even one row.
+    """
+    if rows < 1:
+        raise UsageError(f"a vocabulary of {rows} tokens is asked for", hint="keep at least one")
+    old = weight.detach()
+    mean = old.to(torch.float32).mean(dim=0).to(old.dtype)
+    missing = mean.expand(max(0, rows - old.shape[0]), -1)
+    resized = torch.cat([old[:rows], missing]).clone()
+    return nn.Parameter(resized, requires_grad=weight.requires_grad)

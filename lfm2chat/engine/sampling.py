@@ -88,12 +88,13 @@ class Sampler:
         if params.seed is None:
             raise UsageError("the sampler was given no seed", hint="choose one for each answer")
         self._params = params
-        self._limit = vocab_size if vocab_limit is None else min(vocab_limit, vocab_size)
+        # Ids from here on are padding of the embedding.
+        self.limit = vocab_size if vocab_limit is None else min(vocab_limit, vocab_size)
         self._generator = torch.Generator(device).manual_seed(params.seed)
         # Room for every id, so that noting one is a single write.
-        distinct = [i for i in dict.fromkeys(context_ids) if 0 <= i < self._limit]
+        distinct = [i for i in dict.fromkeys(context_ids) if 0 <= i < self.limit]
         self._seen = set(distinct)
-        self._seen_ids = torch.empty(self._limit, dtype=torch.long, device=device)
+        self._seen_ids = torch.empty(self.limit, dtype=torch.long, device=device)
         self._seen_ids[: len(distinct)] = torch.tensor(distinct, dtype=torch.long)
 
     def draw(self, logits: Tensor) -> tuple[int, float]:
@@ -104,7 +105,7 @@ class Sampler:
         Raises:
             GenerationError: NaN, an infinity, or the same number everywhere.
         """
-        scores = logits[: self._limit].to(torch.float32)
+        scores = logits[: self.limit].to(torch.float32)
         _check(scores)
         processed = process(scores, self._params, self._seen_ids[: len(self._seen)])
         if self._params.greedy:

@@ -125,7 +125,8 @@ def fit_window(
 
 def _new_cache(loaded: LoadedModel) -> HybridCache:
     model = loaded.model
-    return HybridCache(model.config, dtype=model.dtype, device=model.device)
+    # Room for a prompt and an answer of common size: it grows by doubling.
+    return HybridCache(model.config, dtype=model.dtype, device=model.device, capacity=2048)
 
 
 class _Run:
@@ -145,42 +146,39 @@ class _Run:
         self._prompt: Prompt = window.prompt
         self._sampling = sampling
         self._cancelled = cancelled
-        self._cached = len(context.ids)
+        # Where reading begins: a little before the end of what is there, after going back.
+        self._cached = context.cache.position
         self._ids: list[int] = []
-        self._fed = self._cached
         self._started = time.monotonic()
         self._first_token_at: float | None = None
         self._last_token_at = 0.0
         self._prefill_s = 0.0
 
     def steps(self) -> Iterator[Step]:
-        # 1. Read what the cache does not hold, with a mark at every message's end.
+        # 1. Read what the cache does not hold.
         logits: Tensor | None = None
         total = len(self._prompt.ids)
         yield Reading(self._cached, total, self._cached)
-        ends = [end for end in self._prompt.boundaries if self._cached < end < total]
-        for end in [*ends, total]:
-            part = self._prompt.ids[self._fed : end]
-            reading = prefill(
-                self._loaded.model, part, self._context.cache, cancelled=self._cancelled
-            )
-            start = self._fed
-            try:
-                while True:
-                    done = next(reading)
-                    self._note_fed(start + done)
-                    yield Reading(self._fed, total, self._cached)
-            except StopIteration as stop:
-                logits = stop.value
-            if logits is None:
-                yield self._finished("", (), FinishReason.CANCELLED)
-                return
-            if end < total:
-                self._context.mark()
+        reading = prefill(
+            self._loaded.model,
+            self._prompt.ids[self._cached :],
+            self._context.cache,
+            pace=self._loaded.pace,
+            cancelled=self._cancelled,
+        )
+        try:
+            while True:
+                done = next(reading)
+                self._note_fed()
+                yield Reading(self._cached + done, total, self._cached)
+        except StopIteration as stop:
+            logits = stop.value
+        if logits is None:
+            yield self._finished("", (), FinishReason.CANCELLED)
+            return
         # 2. Draw tokens until something ends it.
-        if logits is not None:
-            self._prefill_s = time.monotonic() - self._started
-            yield from self._write(logits)
+        self._prefill_s = time.monotonic() - self._started
+        yield from self._write(logits)
 
     def _write(self, logits: Tensor) -> Iterator[Step]:
         detokenizer = StreamingDetokenizer(self._loaded.tokenizer)
@@ -224,13 +222,12 @@ class _Run:
 
     def settle(self) -> None:
         """Make the context's ids what its cache really holds, and mark its end."""
-        everything = [*self._prompt.ids, *self._ids]
-        self._note_fed(self._context.cache.length, everything)
+        self._note_fed()
         self._context.mark()
 
-    def _note_fed(self, length: int, ids: Sequence[int] | None = None) -> None:
-        self._context.feed((ids or self._prompt.ids)[len(self._context.ids) : length])
-        self._fed = length
+    def _note_fed(self) -> None:
+        everything = (*self._prompt.ids, *self._ids)
+        self._context.feed(everything[len(self._context.ids) : self._context.cache.length])
 
     def _writing(self, text: str) -> Writing:
         return Writing(text, len(self._ids), self._decode_s, self._context_used)

@@ -7,11 +7,11 @@ loaded it and by no other. It imports torch, so only the worker and the library 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.tokenizer import Tokenizer
-from lfm2chat.engine import Lfm2ForCausalLM, choose_device, set_threads
+from lfm2chat.engine import ChunkPace, Lfm2ForCausalLM, choose_device, set_threads
 from lfm2chat.errors import ModelError, TokenizerError
 from lfm2chat.hub.catalog import find_card
 from lfm2chat.modelfiles import read_config, read_generation_config
@@ -26,7 +26,10 @@ SMALL_MODEL_PARAMETERS = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One model, ready. ``context_tokens`` is the product's limit, never above the model's."""
+    """One model, ready. ``context_tokens`` is the product's limit, never above the model's.
+
+    ``pace`` learns how much this machine reads in one pass, from turn to turn.
+    """
 
     name: str
     model: Lfm2ForCausalLM
@@ -39,6 +42,7 @@ class LoadedModel:
     dtype: str
     device: str
     load_s: float
+    pace: ChunkPace = field(default_factory=ChunkPace)
 
     def event(self) -> ModelLoaded:
         """What the front ends are told of it."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lfm2chat.engine import HybridCache, decode, prefill
+from lfm2chat.engine import ChunkPace, HybridCache, decode, prefill
 from lfm2chat.errors import ContextFullError, GenerationError, UsageError
 from lfm2chat.spec import FinishReason, SamplingParams
 
@@ -47,7 +47,7 @@ def write(model, params=GREEDY, *, eos=NO_EOS, prompt=PROMPT, **arguments):
 
 def test_prefill_tells_its_progress_and_returns_the_last_logits(model):
     cache = HybridCache(model.config)
-    steps, logits = read(model, PROMPT, cache, chunk_size=4)
+    steps, logits = read(model, PROMPT, cache, pace=ChunkPace(ladder=(4,)))
     assert steps == [4, 8, 11]
     assert cache.length == 11
     truth = model(torch.tensor([PROMPT])).logits[0, -1]
@@ -56,8 +56,8 @@ def test_prefill_tells_its_progress_and_returns_the_last_logits(model):
 
 
 def test_the_same_history_gives_the_same_numbers(model):
-    first = read(model, PROMPT, HybridCache(model.config), chunk_size=4)[1]
-    again = read(model, PROMPT, HybridCache(model.config), chunk_size=4)[1]
+    first = read(model, PROMPT, HybridCache(model.config), pace=ChunkPace(ladder=(4,)))[1]
+    again = read(model, PROMPT, HybridCache(model.config), pace=ChunkPace(ladder=(4,)))[1]
     assert torch.equal(first, again)
 
 
@@ -66,10 +66,10 @@ def test_a_cancelled_prefill_ends_between_layers_and_leaves_whole_chunks(model):
 
     def cancelled():
         asked.append(1)
-        return len(asked) > 10  # 1 + 6 layers for the first chunk, then inside the second
+        return len(asked) > 10  # 6 layers for the first chunk, then inside the second
 
     cache = HybridCache(model.config)
-    steps, logits = read(model, PROMPT, cache, chunk_size=4, cancelled=cancelled)
+    steps, logits = read(model, PROMPT, cache, pace=ChunkPace(ladder=(4,)), cancelled=cancelled)
     assert (steps, logits, cache.length) == ([4], None, 4)
     rest = read(model, PROMPT[4:], cache)[1]
     torch.testing.assert_close(

@@ -184,7 +184,11 @@ def test_buffers_grow_in_steps_and_rarely(model):
 
 def test_nbytes_counts_keys_values_and_columns(tiny):
     config = tiny()  # 2 attention layers of 2 heads of 16; 4 conv layers of 64 x 2
-    cache = HybridCache(config, dtype=torch.bfloat16, capacity=100, batch_size=3)
+    cache = HybridCache(config, dtype=torch.bfloat16, capacity=500, batch_size=3)
+    cache.begin(100)
+    for layer in config.conv_layers:
+        cache.extend_conv(layer, torch.zeros(3, 64, 100, dtype=torch.bfloat16))
+    cache.commit()
     assert cache.nbytes == 3 * 2 * (2 * 2 * 2 * 16 * 100 + 4 * 64 * 2)
     assert cache.mark().nbytes == 3 * 2 * 4 * 64 * 2
 
