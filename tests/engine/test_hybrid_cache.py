@@ -171,6 +171,158 @@ def test_a_pass_that_is_stopped_between_layers_leaves_the_cache_whole(model, lay
     assert same(feed(model, cache, [8]), feed(model, new_cache(model), [1, 2, 3, 8]))
 
 
+def whole(model, ids):
+    return model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+
+
+LONG = [(7 * i * i + 3 * i) % 97 for i in range(60)]
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 30, 56, 59])
+def test_going_back_to_any_token_is_exact(model, length):
+    cache = new_cache(model)
+    feed(model, cache, LONG)
+    position = cache.rewind(length)
+    assert max(0, length - cache.reach) == position
+    assert (cache.length, cache.position) == (length, position)
+    logits = feed(model, cache, [*LONG[position:length], 11, 12])
+    assert cache.position == cache.length == length + 2
+    assert same(logits, whole(model, [*LONG[:length], 11, 12]))
+    assert same(feed(model, cache, [13]), whole(model, [*LONG[:length], 11, 12, 13]))
+
+
+def test_a_token_less_than_the_reach_is_not_exact(model):
+    # The window is as short as it can be: this is what makes the test above mean something.
+    cache = new_cache(model)
+    feed(model, cache, LONG)
+    position = cache.rewind(40)
+    cache._position = position + 1
+    assert not same(
+        feed(model, cache, [*LONG[position + 1 : 40], 11]), whole(model, [*LONG[:40], 11])
+    )
+
+
+def test_a_mark_nearby_spares_the_tokens_before_it(model):
+    cache = new_cache(model)
+    feed(model, cache, LONG[:38])
+    mark = cache.mark()
+    feed(model, cache, LONG[38:])
+    assert cache.rewind(40) == mark.length == 38
+    assert same(feed(model, cache, [*LONG[38:40], 9]), whole(model, [*LONG[:40], 9]))
+    cache.restore(mark)
+    assert cache.rewind(38) == 38
+
+
+def test_tokens_read_again_in_pieces_are_as_good(model):
+    cache = new_cache(model)
+    feed(model, cache, LONG)
+    position = cache.rewind(40)
+    feed(model, cache, LONG[position : position + 1])
+    with pytest.raises(CacheError, match="rewound to 40"):
+        cache.mark()
+    with pytest.raises(CacheError):
+        cache.segment(10)
+    again = cache.rewind(40)
+    assert again == position + 1
+    assert same(feed(model, cache, [*LONG[again:40], 5]), whole(model, [*LONG[:40], 5]))
+
+
+def test_going_further_back_while_rewound_is_exact_too(model):
+    cache = new_cache(model)
+    feed(model, cache, LONG)
+    cache.rewind(40)
+    position = cache.rewind(39)
+    assert same(feed(model, cache, [*LONG[position:39], 5]), whole(model, [*LONG[:39], 5]))
+
+
+def test_no_cache_goes_forward_by_going_back(model):
+    cache = new_cache(model)
+    feed(model, cache, LONG[:10])
+    for length in (11, -1):
+        with pytest.raises(CacheError, match="holds 10"):
+            cache.rewind(length)
+    with pytest.raises(CacheError):
+        cache.fork(11)
+
+
+def test_a_fork_at_any_length_is_exact_and_leaves_the_origin_alone(model):
+    cache = new_cache(model)
+    feed(model, cache, LONG)
+    twin = cache.fork(33)
+    ours = feed(model, cache, [1])
+    theirs = feed(model, twin, [*LONG[twin.position : 33], 2])
+    assert same(ours, whole(model, [*LONG, 1]))
+    assert same(theirs, whole(model, [*LONG[:33], 2]))
+
+
+def test_a_segment_comes_back_without_being_read(model):
+    cache = new_cache(model)
+    feed(model, cache, LONG)
+    segment = cache.segment(20)
+    position = cache.rewind(20)
+    feed(model, cache, [*LONG[position:20], *range(30)])
+    assert cache.splice(segment) == len(LONG)
+    assert same(feed(model, cache, [3]), whole(model, [*LONG, 3]))
+    assert segment.nbytes > 0
+
+
+@pytest.mark.parametrize("end", [20, 21, 45])
+def test_a_part_of_a_segment_is_spliced_and_read_on(model, end):
+    cache = new_cache(model)
+    feed(model, cache, LONG)
+    segment = cache.segment(20)
+    position = cache.rewind(25)
+    feed(model, cache, [*LONG[position:25], 1, 2])
+    position = cache.splice(segment, end)
+    assert same(feed(model, cache, [*LONG[position:end], 3]), whole(model, [*LONG[:end], 3]))
+
+
+def test_a_segment_that_does_not_fit_is_refused(model, tiny, random_model):
+    cache = new_cache(model)
+    feed(model, cache, LONG)
+    segment = cache.segment(20)
+    short = new_cache(model)
+    feed(model, short, LONG[:5])
+    with pytest.raises(CacheError, match="cannot be spliced"):
+        short.splice(segment)
+    other = random_model(tiny(num_hidden_layers=4, full_attn_idxs=(0, 2, 3)))
+    elsewhere = HybridCache(other.config)
+    other(torch.tensor([LONG]), past_key_values=elsewhere)
+    with pytest.raises(CacheError, match="another model"):
+        elsewhere.splice(segment)
+
+
+def test_a_row_of_padding_goes_back_exactly_too(model):
+    ids = torch.tensor([LONG, [0] * 9 + LONG[:51]])
+    mask = (torch.arange(60)[None] >= torch.tensor([[0], [9]])).long()
+    cache = new_cache(model, batch_size=2)
+    model(ids, attention_mask=mask, past_key_values=cache)
+    start = cache.rewind(40)
+    again = model(ids[:, start:50], attention_mask=mask[:, :50], past_key_values=cache).logits
+    truth = model(ids[:, :50], attention_mask=mask[:, :50], use_cache=False).logits
+    assert same(again[:, -10:], truth[:, -10:])
+
+
+def test_eight_bits_take_half_the_memory_of_bf16_at_a_small_error(tiny, random_model):
+    model = random_model(tiny(hidden_size=256, num_hidden_layers=4, full_attn_idxs=(1, 3)))
+    exact = HybridCache(model.config)
+    small = HybridCache(model.config, quantized=True)
+    truth = feed(model, exact, LONG)
+    rounded = feed(model, small, LONG)
+    for token in (1, 2, 3):
+        truth, rounded = feed(model, exact, [token]), feed(model, small, [token])
+    error = float((truth - rounded).abs().max() / truth.abs().max())
+    assert 0 < error < 0.03
+    columns = sum(kept.nbytes for kept in exact._conv)
+    head_dim = model.config.head_dim
+    ratio = (small.nbytes - columns) / (exact.nbytes - columns)
+    assert ratio == pytest.approx((head_dim + 4) / (4 * head_dim))
+    position = small.rewind(30)
+    again = feed(model, small, [*LONG[position:30], 8])
+    fresh = feed(model, HybridCache(model.config, quantized=True), [*LONG[:30], 8])
+    assert float((again - fresh).abs().max() / fresh.abs().max()) < 0.03
+
+
 def test_buffers_grow_in_steps_and_rarely(model):
     cache = new_cache(model, capacity=1)
     capacities = set()
