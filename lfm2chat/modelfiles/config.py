@@ -9,7 +9,7 @@ from typing import Any
 from lfm2chat.errors import ConfigError, SettingsError
 from lfm2chat.modelfiles.strictjson import DOWNLOAD_AGAIN, read_json
 from lfm2chat.spec import Lfm2Config, SamplingParams
-from lfm2chat.spec.config import MAX_VOCAB
+from lfm2chat.spec.config_values import MAX_VOCAB
 
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
