@@ -12,13 +12,16 @@ from lfm2chat.errors import ConfigError
 
 MODEL_TYPE = "lfm2"
 
-WORKING = "LFM2 and LFM2.5 chat models work: LFM2-350M, LFM2-700M, LFM2-1.2B, LFM2-2.6B"
+WORKING = (
+    "the text models of LFM2 (LFM2-350M, LFM2-700M, LFM2-1.2B, LFM2-2.6B) and LFM2.5 (230M to"
+    " 2.6B) work, and what was fine-tuned from them"
+)
 """The hint of every refusal: which models do work."""
 
 _RELATIVES = {
-    "lfm2_moe": "a mixture-of-experts model (LFM2-8B-A1B and its like)",
+    "lfm2_moe": "a mixture-of-experts model (LFM2-8B-A1B, LFM2-24B-A2B and their like)",
     "lfm2_vl": "a vision model (LFM2-VL), which reads pictures as well as text",
-    "lfm2_audio": "an audio model (LFM2-Audio)",
+    "lfm2_audio": "an audio model (LFM2-Audio), which hears and speaks",
     "lfm3": "LFM3, the next generation, with other layers (sliding windows, gates, kernel 7)",
     "lfm3_vl": "LFM3-VL, a vision model of the next generation",
 }
