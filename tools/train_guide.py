@@ -233,13 +233,29 @@ def train(knowledge: Knowledge, options: argparse.Namespace) -> None:
     learner = Learner(Lfm2ForCausalLM(config), answers=len(answers(knowledge)))
     learner.to(choose_device(options.device))
     if options.resume:
-        learner.load_state_dict(torch.load(options.resume, weights_only=True))
+        resume(learner, options.resume)
     print(f"{config.num_parameters:,} parameters, data {digest(knowledge)[:12]}", flush=True)
     budget = Budget(options.minutes * 60, options.rate, options.checkpoint)
     source = batches(knowledge, tokenizer, seed=options.seed)
     steps, seen = learn(learner, source, budget=budget)
     print(f"{steps} steps, {seen:,} tokens", flush=True)
     write_folder(learner.guide.cpu(), tokenizer, options.folder)
+
+
+def resume(learner: Learner, source: Path) -> None:
+    """Start from a checkpoint, or from the weights of a guide's folder, in place.
+
+    Another number of answers than the source has means other answers: the second head, which
+    only helps to learn, starts anew then.
+    """
+    if source.is_dir():
+        guide = Lfm2ForCausalLM.from_pretrained(source, dtype="float32", device="cpu")
+        learner.guide.load_state_dict(guide.state_dict())
+        return
+    state = torch.load(source, weights_only=True)
+    if state["intent_head.weight"].shape != learner.intent_head.weight.shape:
+        state = {name: value for name, value in state.items() if "intent_head" not in name}
+    learner.load_state_dict(state, strict=False)
 
 
 def note_measure(report: Report, knowledge: Knowledge, folder: Path) -> None:
@@ -263,7 +279,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--folder", type=Path, default=GUIDE)
     parser.add_argument("--checkpoint", type=Path, help="keep the weights there while training")
-    parser.add_argument("--resume", type=Path, help="start from the weights kept there")
+    parser.add_argument("--resume", type=Path, help="start from a checkpoint, or from a guide's folder")
     parser.add_argument("--tokenizer", type=Path, help="that the resumed weights were made with")
     parser.add_argument("--rate", type=float, default=PEAK_RATE, help="the peak learning rate")
     options = parser.parse_args()

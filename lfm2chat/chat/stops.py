@@ -1,8 +1,25 @@
-"""Stop texts, found in a stream without ever showing the beginning of one."""
+"""What ends an answer: tokens, and texts that a stream never shows the beginning of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from lfm2chat.chat.tokenizer import Tokenizer
+
+_END_TOKENS: Final = ("<|im_end|>", "<|endoftext|>")
+
+
+def end_token_ids(tokenizer: Tokenizer, declared: Iterable[int]) -> frozenset[int]:
+    """The ids that end an answer: those that the folder ``declared``, and LFM2's own two.
+
+    LFM2's files declare ``<|im_end|>`` alone; a base model ends a text with ``<|endoftext|>``,
+    and no answer goes on after either. They are found by name: their ids are 7 and 2 in most
+    models, not in those with the vocabulary of 128,000.
+    """
+    own = (tokenizer.id_of(token) for token in _END_TOKENS)
+    known = (token_id for token_id in own if token_id in tokenizer.special_ids)
+    return frozenset(declared) | frozenset(token_id for token_id in known if token_id is not None)
 
 
 class StopMatcher:

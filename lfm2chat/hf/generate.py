@@ -72,7 +72,13 @@ class _Reader:
         self, model: Lfm2ForCausalLM, batch: int, mask: Tensor | None, *, use_cache: bool
     ) -> None:
         self._model = model
-        self._mask = None if mask is None else mask.to(model.device)
+        self._mask: Tensor | None = None
+        self._positions: Tensor | None = None
+        if mask is not None:
+            self._mask = mask.to(model.device)
+            # Padding counts no position, and stands at 0 itself.
+            positions = self._mask.cumsum(-1) - 1
+            self._positions = positions.masked_fill(self._mask == 0, 0)
         self._cache: HybridCache | None = None
         if use_cache:
             self._cache = HybridCache(
@@ -86,13 +92,14 @@ class _Reader:
             GenerationError: They are not finite.
         """
         done = self._cache.length if self._cache is not None else 0
-        positions = None
-        if self._mask is not None:
+        if self._mask is not None and self._positions is not None:
             missing = ids.shape[1] - self._mask.shape[1]
+            following = self._positions[:, -1:] + torch.arange(
+                1, missing + 1, device=self._positions.device
+            )
+            self._positions = torch.cat([self._positions, following], dim=1)
             self._mask = torch.nn.functional.pad(self._mask, (0, missing), value=1)
-            # Padding counts no position, and stands at 0 itself.
-            positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
-            positions = positions.masked_fill(self._mask == 0, 0)[:, done:]
+        positions = None if self._positions is None else self._positions[:, done:]
         outputs = self._model(
             ids[:, done:].to(self._model.device),
             attention_mask=self._mask,

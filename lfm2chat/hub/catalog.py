@@ -10,6 +10,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 from lfm2chat.errors import ModelNotFoundError
 from lfm2chat.spec import SamplingParams
@@ -43,6 +44,8 @@ class ModelCard:
         languages: English names of the languages it was trained for.
         good_for: One sentence for the person who chooses.
         sampling: The recommended sampling parameters.
+        note: What one must know to use it, as one sentence; empty for the models of all uses.
+        system_prompts: The system prompts that it needs, word for word; empty where any will do.
     """
 
     name: str
@@ -54,12 +57,13 @@ class ModelCard:
     languages: tuple[str, ...]
     good_for: str
     sampling: SamplingParams
+    note: str = ""
+    system_prompts: tuple[str, ...] = ()
 
 
 def catalog() -> tuple[ModelCard, ...]:
-    """Every known model, smallest first. Reads a file of the package (well under 1 ms)."""
-    text = resources.files("lfm2chat.hub").joinpath("catalog.toml").read_text(encoding="utf-8")
-    data = tomllib.loads(text)
+    """Every known model, smallest first. Reads a file of the package (a few milliseconds)."""
+    data = _read()
     licences = {key: Licence(**values) for key, values in data["licences"].items()}
     return tuple(
         ModelCard(
@@ -68,6 +72,7 @@ def catalog() -> tuple[ModelCard, ...]:
                 "licence": licences[row["licence"]],
                 "languages": tuple(row["languages"]),
                 "sampling": SamplingParams.from_dict(row["sampling"]),
+                "system_prompts": tuple(row.get("system_prompts", ())),
             }
         )
         for row in data["models"]
@@ -85,6 +90,25 @@ def find_card(name: str) -> ModelCard | None:
         ),
         None,
     )
+
+
+def recommended_sampling(name: str) -> SamplingParams | None:
+    """What is recommended for the model or folder called ``name``; None for a stranger.
+
+    That of its card. For what has none: that of the longest card name that ``name`` holds as
+    whole words (``someone/LFM2-350M-Extract-finetuned``), else that of the generation it names.
+    A folder that recommends something itself knows better than a name that is only similar.
+    """
+    card = find_card(name)
+    if card is not None:
+        return card.sampling
+    held = [card for card in catalog() if _holds(name, card.name)]
+    if held:
+        return max(held, key=lambda card: len(card.name)).sampling
+    for generation in _read()["generations"]:
+        if _holds(name, generation["name"]):
+            return SamplingParams.from_dict(generation["sampling"])
+    return None
 
 
 def is_repository(name: str) -> bool:
@@ -114,3 +138,14 @@ def local_name(repository: str) -> str:
     """The name of ``repository`` on disk: bare for Liquid's own, else with its organisation."""
     organisation, _, name = repository.partition("/")
     return name if organisation.casefold() == HOME_ORGANISATION.casefold() else repository
+
+
+def _read() -> dict[str, Any]:
+    text = resources.files("lfm2chat.hub").joinpath("catalog.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def _holds(name: str, words: str) -> bool:
+    """Whether ``words`` stand in ``name`` and neither a letter nor a digit goes on at an end."""
+    pattern = rf"(?<![A-Za-z0-9.]){re.escape(words)}(?![A-Za-z0-9]|\.[0-9])"
+    return re.search(pattern, name.replace("_", "-"), re.IGNORECASE) is not None
