@@ -279,7 +279,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--folder", type=Path, default=GUIDE)
     parser.add_argument("--checkpoint", type=Path, help="keep the weights there while training")
-    parser.add_argument("--resume", type=Path, help="start from a checkpoint, or from a guide's folder")
+    parser.add_argument(
+        "--resume", type=Path, help="start from a checkpoint, or from a guide's folder"
+    )
     parser.add_argument("--tokenizer", type=Path, help="that the resumed weights were made with")
     parser.add_argument("--rate", type=float, default=PEAK_RATE, help="the peak learning rate")
     options = parser.parse_args()
