@@ -150,7 +150,7 @@ from pathlib import Path
 from lfm2chat.hub.catalog import catalog, find_card
 from lfm2chat.hub.library import find_model, list_models
 shelf = Path(sys.argv[1])
-assert len(list_models(shelf)) == 2 and find_card("LFM2-350M") and len(catalog()) == 3
+assert len(list_models(shelf)) == 2 and find_card("LFM2-350M") and catalog()
 assert find_model("LFM2-350M", shelf)
 import lfm2chat.hub.download
 heavy = {"huggingface_hub", "httpx", "httpx2", "torch", "transformers", "textual"}
