@@ -265,6 +265,25 @@ class HybridCache:
             self._cut(length, *self._marked_before(length))
         return self._position
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Views of all that the tokens take: keys and values layer by layer, then conv columns.
+
+        Raises:
+            CacheError: The cache was rewound, and the tokens before its end are still to be read.
+        """
+        self._check_settled("taken apart")
+        return (*self._keyvalues.slices(self._length), *self._conv)
+
+    def open_to(self, length: int) -> tuple[Tensor, ...]:
+        """Let ``length`` tokens count, in place, and give their :meth:`tensors` to write into.
+
+        What the cache held is forgotten; until every tensor is written its contents are undefined.
+        """
+        self._keyvalues.reserve(length, keep=0)
+        self._cut(length, length, self._empty_columns())
+        self._marks.clear()
+        return self.tensors()
+
     # --- what the model calls, in this order: begin, one call for each layer, commit ---
 
     def begin(self, new_tokens: int) -> None:
