@@ -10,7 +10,7 @@
     │   ├── TokenizerError            3   tokenizer.json cannot be used
     │   ├── TemplateError             3   the chat template fails or is refused
     │   └── GenerationError           3   the forward pass gave something unusable (NaN, ...)
-    │       ├── CacheError            3   a mark or a cache of another model
+    │       ├── CacheError            3   a mark, a cache or a cache file of another model
     │       └── ContextFullError      3   the prompt leaves no room for an answer
     ├── HubError                      4   network, mirror or repository
     │   ├── ChecksumError             4   the bytes are not the ones that were promised
@@ -83,7 +83,8 @@ class GenerationError(ModelError):
 
 
 class CacheError(GenerationError):
-    """A mark from another cache, a dropped mark, or a cache of another model."""
+    """A mark from another cache, a dropped mark, a cache of another model, or a file of one that
+    cannot be used or written."""
 
 
 class ContextFullError(GenerationError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lfm2chat.engine.batch import BatchDecoder, CacheBatch
 from lfm2chat.engine.cache import CacheMark, CacheSegment, HybridCache, Lfm2HybridConvCache
+from lfm2chat.engine.cache_file import CacheHeader, load_cache, read_cache_header, save_cache
 from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
 from lfm2chat.engine.decoding import DecodedToken, Decoding, LanguageModel, TokenChoice, decode
 from lfm2chat.engine.device import choose_device, choose_dtype, set_threads
@@ -16,6 +17,7 @@ from lfm2chat.engine.sampling import Sampler
 __all__ = [
     "BatchDecoder",
     "CacheBatch",
+    "CacheHeader",
     "CacheMark",
     "CacheSegment",
     "CausalLMOutput",
@@ -36,7 +38,10 @@ __all__ = [
     "choose_dtype",
     "decode",
     "estimate_bytes",
+    "load_cache",
     "prefill",
+    "read_cache_header",
+    "save_cache",
     "score",
     "set_threads",
 ]
