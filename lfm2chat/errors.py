@@ -84,7 +84,8 @@ class GenerationError(ModelError):
 
 class CacheError(GenerationError):
     """A mark from another cache, a dropped mark, a cache of another model, or a file of one that
-    cannot be used or written."""
+    cannot be used or written.
+    """
 
 
 class ContextFullError(GenerationError):

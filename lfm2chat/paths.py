@@ -56,6 +56,11 @@ class Paths:
         return self.data / "models"
 
     @property
+    def contexts(self) -> Path:
+        """The folder with what the model made of stored conversations: conversation data too."""
+        return self.cache / "contexts"
+
+    @property
     def config_file(self) -> Path:
         """The settings, as TOML."""
         return self.config / "config.toml"

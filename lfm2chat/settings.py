@@ -59,6 +59,14 @@ SCHEMA: tuple[Setting, ...] = (
         "When a conversation is full: stop and say so, or roll (leave the oldest half out).",
         choices=("stop", "roll"),
     ),
+    Setting(
+        "saved_context_mb",
+        int,
+        "Disk space in MB for what the model has read, so that a restart need not read it again;"
+        " 0 keeps none.",
+        low=0,
+        high=1_000_000,
+    ),
     Setting("sidebar", bool, "Whether the conversation list is shown at the start."),
     Setting("sampling_panel", bool, "Whether the sampling controls are shown at the start."),
     Setting("animations", bool, "Whether anything on the screen may move by itself."),
@@ -82,6 +90,7 @@ class Settings:
     threads: int = 0
     context_tokens: int = 0
     context_policy: str = "stop"
+    saved_context_mb: int = 2048
     sidebar: bool = True
     sampling_panel: bool = False
     animations: bool = True

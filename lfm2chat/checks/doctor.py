@@ -15,7 +15,8 @@ from lfm2chat.engine import available_memory_bytes, choose_device, set_threads
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.models import available_models
-from lfm2chat.settings import read_settings
+from lfm2chat.runtime.saved_files import SavedFiles
+from lfm2chat.settings import Settings, read_settings
 
 LIBRARIES = ("torch", "textual", "rich", "tokenizers", "transformers", "safetensors", "typer")
 
@@ -64,11 +65,25 @@ def _folders(paths: Paths) -> Iterator[tuple[str, str]]:
     yield "store", _size_of(paths.store)
     yield "settings", _size_of(paths.config_file)
     yield "log file", _size_of(paths.log_file)
+    yield "saved contexts", _saved_contexts(paths)
     yield "free disk", f"{shutil.disk_usage(paths.data).free / 1e9:.1f} GB"
 
 
 def _size_of(path: Path) -> str:
     return f"{path} ({path.stat().st_size:,} bytes)" if path.exists() else f"{path} (not there)"
+
+
+def _saved_contexts(paths: Paths) -> str:
+    try:
+        settings = read_settings(paths.config_file)
+    except Lfm2ChatError:  # told among the facts on the machine
+        settings = Settings()
+    files = SavedFiles(paths.contexts, settings.saved_context_mb << 20).files()
+    size = sum(file.size_bytes for file in files)
+    return (
+        f"{paths.contexts} ({len(files)} of conversations, {size / 1e6:.1f} MB"
+        f" of at most {settings.saved_context_mb:,} MB)"
+    )
 
 
 def _models(paths: Paths) -> Iterator[tuple[str, str]]:

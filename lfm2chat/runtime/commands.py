@@ -43,8 +43,15 @@ class RunTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetConversation:
+    """Drop from memory what belongs to a deleted conversation."""
+
+    conversation_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End the thread. Live turns are cancelled, saved and reported first."""
 
 
-Command = LoadModel | RunTurn | Close
+Command = LoadModel | RunTurn | ForgetConversation | Close

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from lfm2chat.chat.window import Window, fit
 from lfm2chat.engine import HybridCache, decode, prefill
 from lfm2chat.errors import ContextFullError
 from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.saved import SavedContexts
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 
@@ -74,11 +75,15 @@ def answer(
     sampling: SamplingParams,
     roll: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[Step]:
+    conversation_id: int | None = None,
+    saved: SavedContexts | None = None,
+) -> Generator[Step]:
     """Answer the last of ``messages``; the last step is an :class:`Answer`.
 
     A cancelled answer ends with what was written. ``contexts`` gets the cache back however the
-    generator ends, also when it is closed early.
+    generator ends, also when it is closed early. With ``saved``, which is for a stored
+    conversation alone, a context may come from the disk, and that of a whole answer is noted to
+    be saved as that of ``conversation_id``.
 
     Raises:
         ContextFullError: No room for an answer, and ``roll`` is off or does not help.
@@ -88,13 +93,18 @@ def answer(
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(SEED_BITS)
     sampling = replace(sampling, seed=seed)
     window = fit_window(loaded, messages, sampling, roll=roll)
-    context = contexts.take(window.prompt.ids) or WarmContext(_new_cache(loaded))
-    run = _Run(loaded, context, window, sampling, cancelled)
+    started = time.monotonic()
+    context = _find_context(loaded, contexts, saved, window.prompt.ids)
+    run = _Run(loaded, context, window, sampling, cancelled, started=started)
     try:
         yield from run.steps()
     finally:
         run.settle()
+        context.conversation_id = conversation_id
         contexts.give(context)
+        # A pass that failed may have left numbers behind that nobody should keep.
+        if saved is not None and conversation_id is not None and run.answered:
+            saved.note(conversation_id, context)
 
 
 def fit_window(
@@ -123,6 +133,20 @@ def fit_window(
     return fit(messages, template=loaded.template, max_prompt_tokens=limit // 2)
 
 
+def _find_context(
+    loaded: LoadedModel,
+    contexts: WarmContexts,
+    saved: SavedContexts | None,
+    prompt_ids: Sequence[int],
+) -> WarmContext:
+    """The context that holds most of the prompt: from the disk, from memory, or an empty one."""
+    if saved is not None:
+        context = saved.load(prompt_ids, live_tokens=contexts.usable_prefix(prompt_ids))
+        if context is not None:
+            return context
+    return contexts.take(prompt_ids) or WarmContext(_new_cache(loaded))
+
+
 def _new_cache(loaded: LoadedModel) -> HybridCache:
     model = loaded.model
     # Room for a prompt and an answer of common size: it grows by doubling.
@@ -139,6 +163,8 @@ class _Run:
         window: Window,
         sampling: SamplingParams,
         cancelled: Callable[[], bool],
+        *,
+        started: float,
     ) -> None:
         self._loaded = loaded
         self._context = context
@@ -149,7 +175,8 @@ class _Run:
         # Where reading begins: a little before the end of what is there, after going back.
         self._cached = context.cache.position
         self._ids: list[int] = []
-        self._started = time.monotonic()
+        self._started = started
+        self.answered = False
         self._first_token_at: float | None = None
         self._last_token_at = 0.0
         self._prefill_s = 0.0
@@ -241,6 +268,7 @@ class _Run:
         return len(self._prompt.ids) + len(self._ids)
 
     def _finished(self, text: str, ids: tuple[int, ...], finish: FinishReason) -> Answer:
+        self.answered = True
         first = self._first_token_at
         timing = Timing(
             prompt_tokens=len(self._prompt.ids),

@@ -6,15 +6,17 @@ loaded it and by no other. It imports torch, so only the worker and the library 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.engine import ChunkPace, Lfm2ForCausalLM, choose_device, set_threads
 from lfm2chat.errors import ModelError, TokenizerError
 from lfm2chat.hub.catalog import find_card
-from lfm2chat.modelfiles import read_config, read_generation_config
+from lfm2chat.modelfiles import fingerprint, read_config, read_generation_config
 from lfm2chat.runtime.events import ModelLoaded
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.settings import Settings
@@ -28,6 +30,7 @@ SMALL_MODEL_PARAMETERS = 50_000_000
 class LoadedModel:
     """One model, ready. ``context_tokens`` is the product's limit, never above the model's.
 
+    ``fingerprint`` names all that a cache depends on, so that one can outlive the process.
     ``pace`` learns how much this machine reads in one pass, from turn to turn.
     """
 
@@ -42,6 +45,7 @@ class LoadedModel:
     dtype: str
     device: str
     load_s: float
+    fingerprint: str
     pace: ChunkPace = field(default_factory=ChunkPace)
 
     def event(self) -> ModelLoaded:
@@ -87,6 +91,7 @@ def load_model(entry: ModelEntry, settings: Settings) -> LoadedModel:
     if dtype == "auto" and device.type == "cpu" and small:
         # So small a model decodes as fast in float32, and gives the same text on every processor.
         dtype = "float32"
+    weights = _weights_fingerprint(entry.folder)  # before they are read: a later change is a miss
     model = Lfm2ForCausalLM.from_pretrained(entry.folder, dtype=dtype, device=device)
     limit = min(config.max_position_embeddings, PRODUCT_CONTEXT_TOKENS)
     return LoadedModel(
@@ -101,7 +106,15 @@ def load_model(entry: ModelEntry, settings: Settings) -> LoadedModel:
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(device),
         load_s=time.monotonic() - started,
+        fingerprint=f"{weights} {model.dtype} {device.type} plain",
     )
+
+
+def _weights_fingerprint(folder: Path) -> str:
+    """Another string for other weights, and for files that were written since."""
+    # The samples of one fingerprint might miss a small change; its time does not.
+    times = [path.stat().st_mtime_ns for path in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256(f"{fingerprint(folder)} {times}".encode()).hexdigest()
 
 
 def _recommended(entry: ModelEntry, own: SamplingParams | None) -> SamplingParams:

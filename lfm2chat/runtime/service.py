@@ -17,7 +17,13 @@ from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Conversation, Message, PromptMessage
 from lfm2chat.errors import Lfm2ChatError, StoreError, UsageError
 from lfm2chat.paths import Paths
-from lfm2chat.runtime.commands import Close, LoadModel, RunTurn, StoredTurn
+from lfm2chat.runtime.commands import (
+    Close,
+    ForgetConversation,
+    LoadModel,
+    RunTurn,
+    StoredTurn,
+)
 from lfm2chat.runtime.events import (
     ConversationChanged,
     Event,
@@ -28,6 +34,7 @@ from lfm2chat.runtime.events import (
     TurnFinished,
 )
 from lfm2chat.runtime.models import GUIDE, ModelEntry, available_models
+from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.worker import ModelWorker
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
@@ -61,8 +68,18 @@ class ChatService:
         self._lock = threading.Lock()
         self._model_name = self._first_model()
         self._loaded: ModelLoaded | None = None
+        budget_bytes = settings.saved_context_mb << 20
+        self._saved_files = (
+            SavedFiles(paths.contexts, budget_bytes, wanted=self._is_kept)
+            if store is not None
+            else None
+        )
         self._worker = ModelWorker(
-            models_folder=paths.models, settings=settings, store=store, emit=self._emit
+            models_folder=paths.models,
+            settings=settings,
+            store=store,
+            saved_files=self._saved_files,
+            emit=self._emit,
         )
 
     # --- life -------------------------------------------------------------------------------
@@ -228,11 +245,16 @@ class ChatService:
         return self._need_store().unsent()
 
     def delete(self, conversation_id: int) -> Future[Conversation]:
-        """Move a conversation to the trash; a turn in it is stopped first."""
+        """Move a conversation to the trash; a turn in it is stopped first.
+
+        What the model keeps of it, on disk and in memory, is gone with the commit.
+        """
         turn = self.turn_of(conversation_id)
         if turn is not None:
             self.cancel(turn)
-        return self._told(self._need_store().trash_conversation(conversation_id))
+        future = self._need_store().trash_conversation(conversation_id)
+        future.add_done_callback(lambda done: self._forget(conversation_id, done))
+        return self._told(future)
 
     def restore(self, conversation_id: int) -> Future[Conversation]:
         """Bring a conversation back from the trash."""
@@ -279,6 +301,20 @@ class ChatService:
             self._answering[stored.conversation.id] = command.turn
         self._emit(TurnAccepted(command.turn, stored.conversation, stored.user, stored.assistant))
         self._worker.put(replace(command, stored=stored))
+
+    def _forget(self, conversation_id: int, done: Future[Conversation]) -> None:
+        """On the store's writer thread: the worker may be busy with another conversation."""
+        if done.exception() is None:
+            if self._saved_files is not None:
+                self._saved_files.forget(conversation_id)
+            self._worker.put(ForgetConversation(conversation_id))
+
+    def _is_kept(self, conversation_id: int) -> bool:
+        """Whether a conversation is there and outside the trash. Reads the disk."""
+        try:
+            return self._need_store().conversation(conversation_id).trashed_at is None
+        except Lfm2ChatError:
+            return False
 
     def _told(self, future: Future[Conversation]) -> Future[Conversation]:
         def tell(done: Future[Conversation]) -> None:

@@ -6,7 +6,7 @@ Text is joined to at most 30 events a second: the screen cannot use more, and ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from lfm2chat.chat.turns import Message, MessageStatus, PromptMessage, Role
 from lfm2chat.errors import Lfm2ChatError, NotEnoughMemoryError
@@ -15,6 +15,7 @@ from lfm2chat.runtime.events import Event, PrefillProgress, TextDelta, TurnFaile
 from lfm2chat.runtime.generation import Answer, Reading, Step, Writing, answer
 from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.recorder import TurnRecorder
+from lfm2chat.runtime.saved import SavedContexts
 from lfm2chat.runtime.scheduler import Priority
 from lfm2chat.runtime.warm import WarmContexts
 from lfm2chat.settings import Settings
@@ -44,6 +45,7 @@ class TurnSequence:
         loaded: LoadedModel,
         contexts: WarmContexts,
         *,
+        saved: SavedContexts | None,
         store: Store | None,
         settings: Settings,
         emit: Callable[[Event], None],
@@ -51,12 +53,14 @@ class TurnSequence:
         self._command = command
         self._loaded = loaded
         self._contexts = contexts
+        # Of a temporary turn nothing is ever written, and nothing is read for it.
         self._store = store if command.stored is not None else None
+        self._saved = saved if command.stored is not None else None
         self._settings = settings
         self._emit = emit
         message = command.stored.assistant if command.stored is not None else NOWHERE
         self._recorder = TurnRecorder(self._store, message, emit=emit)
-        self._steps: Iterator[Step] | None = None
+        self._steps: Generator[Step] | None = None
         self._unsent = ""
         self._sent_at = 0.0
 
@@ -81,7 +85,10 @@ class TurnSequence:
             )
             return False
         self._tell(step)
-        return not isinstance(step, Answer)
+        if isinstance(step, Answer):
+            self._steps.close()  # the context goes back now, not when this object goes
+            return False
+        return True
 
     def fail(self, error: BaseException) -> None:
         """End the turn because of a fault of ours; the worker has logged it."""
@@ -91,7 +98,8 @@ class TurnSequence:
             Lfm2ChatError.exit_code,
         )
 
-    def _start(self) -> Iterator[Step]:
+    def _start(self) -> Generator[Step]:
+        stored = self._command.stored
         return answer(
             self._loaded,
             self._contexts,
@@ -99,6 +107,8 @@ class TurnSequence:
             sampling=self._sampling(),
             roll=self._settings.context_policy == "roll",
             cancelled=self._command.cancel.is_set,
+            conversation_id=stored.conversation.id if stored is not None else None,
+            saved=self._saved,
         )
 
     def _messages(self) -> tuple[PromptMessage, ...]:

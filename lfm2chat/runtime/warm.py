@@ -26,19 +26,22 @@ MAX_CONTEXTS = 8
 class Branch:
     """Tokens that were cut off: those of ``ids`` from ``segment.start`` on, which is all of it.
 
-    ``used`` says when, in turns; the smallest is the oldest.
+    ``used`` says when, in turns; the smallest is the oldest. ``conversation_id`` is that of the
+    stored conversation they come from.
     """
 
     ids: tuple[int, ...]
     segment: CacheSegment
     used: int
+    conversation_id: int | None = None
 
 
 @dataclass(slots=True)
 class WarmContext:
     """A cache and the ids that it holds (``len(ids) == cache.length``), its marks and branches.
 
-    ``marks`` are by length; ``branches`` the oldest first. ``used`` as in :class:`Branch`.
+    ``marks`` are by length; ``branches`` the oldest first. ``used`` as in :class:`Branch`;
+    ``conversation_id`` is that of the stored conversation that used it last.
     """
 
     cache: HybridCache
@@ -46,6 +49,7 @@ class WarmContext:
     marks: dict[int, CacheMark] = field(default_factory=dict)
     branches: list[Branch] = field(default_factory=list)
     used: int = 0
+    conversation_id: int | None = None
 
     @property
     def nbytes(self) -> int:
@@ -114,7 +118,8 @@ class WarmContext:
     def _cut(self, length: int) -> None:
         if length < len(self.ids) and self.cache.position == self.cache.length:
             ids = tuple(self.ids)
-            self.branches.append(Branch(ids, self.cache.segment(length), self.used))
+            segment = self.cache.segment(length)
+            self.branches.append(Branch(ids, segment, self.used, self.conversation_id))
         self.cache.rewind(length)
         del self.ids[length:]
         self._keep_marks(length)
@@ -130,6 +135,10 @@ class WarmContexts:
         self._budget_bytes = budget_bytes
         self._contexts: list[WarmContext] = []
         self._turns = itertools.count(1)
+
+    def usable_prefix(self, prompt_ids: Sequence[int]) -> int:
+        """The longest length that :meth:`take` can offer to ``prompt_ids``, 0 for none."""
+        return max((c.usable_prefix(prompt_ids) for c in self._contexts), default=0)
 
     def take(self, prompt_ids: Sequence[int]) -> WarmContext | None:
         """A context at the longest usable prefix of ``prompt_ids``, or None.
@@ -163,6 +172,12 @@ class WarmContexts:
         """Bytes that the contexts in the pool take."""
         return sum(context.nbytes for context in self._contexts)
 
+    def forget(self, conversation_id: int) -> None:
+        """Drop what belongs to a stored conversation, branches in other contexts too."""
+        self._contexts = [c for c in self._contexts if c.conversation_id != conversation_id]
+        for context in self._contexts:
+            context.branches = [b for b in context.branches if b.conversation_id != conversation_id]
+
     def clear(self) -> None:
         """Drop every context."""
         self._contexts.clear()
@@ -186,8 +201,8 @@ class WarmContexts:
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     """How many ids from the beginning are the same in both."""
     low, high = 0, min(len(first), len(second))
-    second = second if isinstance(second, list) else list(second)
-    first = first if isinstance(first, list) else list(first)
+    if type(first) is not type(second):  # slices of two types are never equal
+        first, second = list(first), list(second)
     # By halves: slices compare a hundred times as fast as a loop.
     while low < high:
         middle = (low + high + 1) // 2

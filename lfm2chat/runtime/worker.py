@@ -14,16 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfm2chat.errors import Lfm2ChatError
-from lfm2chat.runtime.commands import Close, Command, LoadModel, RunTurn
+from lfm2chat.runtime.commands import Close, Command, ForgetConversation, LoadModel, RunTurn
 from lfm2chat.runtime.events import Event, ModelFailed, ModelLoading, TurnFailed
-from lfm2chat.runtime.models import resolve_model
+from lfm2chat.runtime.models import ModelEntry, resolve_model
+from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
 from lfm2chat.settings import Settings
 from lfm2chat.store import Store
 
 if TYPE_CHECKING:
     from lfm2chat.runtime.loaded import LoadedModel
+    from lfm2chat.runtime.saved import SavedContexts
     from lfm2chat.runtime.warm import WarmContexts
+
+SAVE_AT_EXIT_S = 0.6
+"""What saving contexts may add to the end of the thread, or to a switch of models."""
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +45,7 @@ class ModelWorker:
         models_folder: Path,
         settings: Settings,
         store: Store | None,
+        saved_files: SavedFiles | None = None,
         emit: Callable[[Event], None],
     ) -> None:
         self._models_folder = models_folder
@@ -51,6 +57,9 @@ class ModelWorker:
         self._scheduler = Scheduler()
         self._loaded: LoadedModel | None = None
         self._contexts: WarmContexts | None = None
+        self._saved_files = saved_files
+        self._saved: SavedContexts | None = None
+        self._deleted: set[int] = set()
         self._failed: ModelFailed | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="lfm2chat-model", daemon=True)
@@ -73,10 +82,20 @@ class ModelWorker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        if self._saved_files is not None:
+            self._saved_files.tidy()
         while not self._closing or self._scheduler or self._waiting:
             self._receive()
             self._obey()
             self._step()
+            if self._idle:
+                self._forget_deleted()
+                self._save_when_quiet()
+        self._save_last()
+
+    @property
+    def _idle(self) -> bool:
+        return not self._scheduler and not self._waiting and not self._closing
 
     def _step(self) -> None:
         sequence = self._scheduler.take()
@@ -97,10 +116,11 @@ class ModelWorker:
 
     def _receive(self) -> None:
         """Take what is queued; wait for it only while there is nothing else to do."""
-        idle = not self._scheduler and not self._waiting and not self._closing
+        idle = self._idle
+        due_in_s = self._saved.due_in_s if self._saved is not None else None
         try:
             while True:
-                command = self._queue.get(block=idle)
+                command = self._queue.get(block=idle, timeout=due_in_s)
                 idle = False
                 if isinstance(command, Close):
                     self._closing = True
@@ -129,32 +149,53 @@ class ModelWorker:
             elif isinstance(command, RunTurn):
                 self._waiting.popleft()
                 self._begin(command)
+            elif isinstance(command, ForgetConversation):
+                self._waiting.popleft()
+                self._deleted.add(command.conversation_id)
             else:
                 self._waiting.popleft()
+
+    def _forget_deleted(self) -> None:
+        """Only between turns: a turn that is being stopped gives its context back at its end."""
+        for conversation_id in self._deleted:
+            if self._contexts is not None:
+                self._contexts.forget(conversation_id)
+            if self._saved is not None:
+                self._saved.drop(conversation_id)
+        self._deleted.clear()
+
+    def _save_when_quiet(self) -> None:
+        if self._saved is not None and self._saved.due_in_s == 0:
+            self._guarded(lambda saved: saved.save_next(lambda: not self._queue.empty()))
+
+    def _save_last(self) -> None:
+        self._guarded(lambda saved: saved.finish(SAVE_AT_EXIT_S))
+
+    def _guarded(self, save: Callable[[SavedContexts], None]) -> None:
+        """Saving is never worth the thread: a fault in it is logged, and that was it."""
+        if self._saved is None:
+            return
+        try:
+            save(self._saved)
+        except Exception:
+            log.exception("saving a context failed")
 
     def _load(self, name: str) -> None:
         self._emit(ModelLoading(name))
         try:
-            from lfm2chat.runtime.loaded import load_model  # torch: a second, behind the screen
-            from lfm2chat.runtime.warm import WarmContexts
-
             entry = resolve_model(name, self._models_folder)
             if self._loaded is not None and self._loaded.name == entry.name:
                 self._emit(self._loaded.event())
                 return
             # Two models at once may not fit: the old one goes first and is fetched again on error.
             before = self._loaded.name if self._loaded is not None else None
-            self._loaded = self._contexts = None
+            self._unload()
             try:
-                self._loaded = load_model(entry, self._settings)
+                loaded = self._take_in(entry)
             except BaseException:
                 if before is not None:
-                    self._loaded = load_model(
-                        resolve_model(before, self._models_folder), self._settings
-                    )
-                    self._contexts = WarmContexts()
+                    self._take_in(resolve_model(before, self._models_folder))
                 raise
-            self._contexts = WarmContexts()
         except Lfm2ChatError as error:
             self._fail_load(ModelFailed(name, str(error), error.hint, error.exit_code))
         except (KeyboardInterrupt, SystemExit):
@@ -164,7 +205,22 @@ class ModelWorker:
             told = f"loading failed: {type(error).__name__}: {error}"
             self._fail_load(ModelFailed(name, told, "the log says more"))
         else:
-            self._emit(self._loaded.event())
+            self._emit(loaded.event())
+
+    def _unload(self) -> None:
+        self._save_last()
+        self._loaded = self._contexts = self._saved = None
+
+    def _take_in(self, entry: ModelEntry) -> LoadedModel:
+        from lfm2chat.runtime.loaded import load_model  # torch: a second, behind the screen
+        from lfm2chat.runtime.saved import SavedContexts
+        from lfm2chat.runtime.warm import WarmContexts
+
+        loaded = self._loaded = load_model(entry, self._settings)
+        self._contexts = WarmContexts()
+        if self._saved_files is not None:
+            self._saved = SavedContexts(self._saved_files, loaded)
+        return loaded
 
     def _fail_load(self, failed: ModelFailed) -> None:
         self._failed = failed
@@ -183,6 +239,7 @@ class ModelWorker:
                 command,
                 self._loaded,
                 self._contexts,
+                saved=self._saved,
                 store=self._store,
                 settings=self._settings,
                 emit=self._emit,
