@@ -247,7 +247,8 @@ class ChatService:
     def delete(self, conversation_id: int) -> Future[Conversation]:
         """Move a conversation to the trash; a turn in it is stopped first.
 
-        What the model keeps of it, on disk and in memory, is gone with the commit.
+        What the model kept of it on disk is gone when :class:`ConversationChanged` tells of it,
+        what it keeps in memory as soon as no turn is running.
         """
         turn = self.turn_of(conversation_id)
         if turn is not None:
