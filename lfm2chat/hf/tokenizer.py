@@ -217,14 +217,10 @@ class Lfm2Tokenizer(Vocabulary):
         return tuple(str(target / name) for name in names)
 
     def _put_around(self) -> tuple[list[int], list[int]]:
-        """The ids that the model wants before and after a text."""
-        flags = [self._config.get(name) for name in ("add_bos_token", "add_eos_token")]
-        if flags != [None, None]:  # the config has precedence over tokenizer.json, as in the field
-            ids = (self.bos_token_id, self.eos_token_id)
-            before, after = (
-                [i] if flag and i is not None else [] for flag, i in zip(flags, ids, strict=True)
-            )
-            return before, after
+        """The ids that tokenizer.json puts before and after a text.
+
+        ``add_bos_token`` in tokenizer_config.json does not count beside it, as in the field.
+        """
         plain = self._tokenizer.encode("a")
         whole = self._tokenizer.encode("a", add_special_tokens=True)
         start = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
