@@ -88,9 +88,8 @@ class ModelWorker:
             self._receive()
             self._obey()
             self._step()
-            if self._idle:
-                self._forget_deleted()
-                self._save_when_quiet()
+            self._forget_deleted()
+            self._save_when_quiet()
         self._save_last()
 
     @property
@@ -152,11 +151,14 @@ class ModelWorker:
             elif isinstance(command, ForgetConversation):
                 self._waiting.popleft()
                 self._deleted.add(command.conversation_id)
+                self._forget_deleted()
             else:
                 self._waiting.popleft()
 
     def _forget_deleted(self) -> None:
         """Only between turns: a turn that is being stopped gives its context back at its end."""
+        if self._scheduler:
+            return
         for conversation_id in self._deleted:
             if self._contexts is not None:
                 self._contexts.forget(conversation_id)
@@ -165,7 +167,7 @@ class ModelWorker:
         self._deleted.clear()
 
     def _save_when_quiet(self) -> None:
-        if self._saved is not None and self._saved.due_in_s == 0:
+        if self._idle and self._saved is not None and self._saved.due_in_s == 0:
             self._guarded(lambda saved: saved.save_next(lambda: not self._queue.empty()))
 
     def _save_last(self) -> None:

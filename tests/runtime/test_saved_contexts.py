@@ -121,6 +121,21 @@ def test_a_folder_that_others_could_read_is_made_private(run_service, paths):
     assert stat.S_IMODE(paths.contexts.stat().st_mode) == 0o700
 
 
+def test_a_large_file_is_not_loaded_for_a_short_beginning(run_service):
+    running = run_service()
+    running.say("How do I rename a conversation? " * 250)
+    end(running)
+    running = run_service()
+    few, many = "How do I rename a conversation? " * 12, "How do I rename a conversation? " * 40
+
+    short = running.say(f"{few} And theme?")
+    long = running.say(f"{many} And theme?")
+
+    assert short.timing.prompt_tokens > 80
+    assert short.timing.cached_tokens == 0
+    assert long.timing.cached_tokens > 240
+
+
 # --- what is wrong on disk is a miss -------------------------------------------------------------
 
 
@@ -170,10 +185,11 @@ def test_a_file_of_other_ids_is_never_taken_for_this_conversation(
     assert answer.text == uninterrupted.text
 
 
-def test_another_precision_is_a_miss(run_service, begun):
+def test_another_precision_is_a_miss_and_its_file_stays(run_service, begun, paths):
     running = run_service(dtype="bfloat16")
 
     assert running.say(QUESTIONS[2], begun.conversation_id).timing.cached_tokens == 0
+    assert read_cache_header(file_of(paths, begun)).dtype == "float32"
 
 
 def test_other_weights_of_the_same_shape_are_a_miss(run_service, make_model):
@@ -253,6 +269,22 @@ def test_temporary_conversations_and_the_library_write_nothing(run_service, path
     assert not paths.contexts.exists()
 
 
+def test_a_temporary_turn_that_goes_on_from_a_stored_one_leaves_no_trace(run_service, paths):
+    running = run_service()
+    answer = begin(running)
+    messages = [m.as_prompt() for m in running.store.branch(answer.conversation_id)]
+    secret = [*messages, PromptMessage(Role.USER, "What is the guide?")]
+    first = running.finish(running.service.submit_temporary(secret, sampling=GREEDY))
+    end(running)
+    running = run_service()
+    again = running.finish(running.service.submit_temporary(secret, sampling=GREEDY))
+
+    assert first.timing.cached_tokens > 64
+    assert again.timing.cached_tokens == 0
+    for file in paths.contexts.glob("*.cache"):
+        assert len(read_cache_header(file).token_ids) < first.timing.prompt_tokens
+
+
 def test_what_is_saved_goes_with_its_conversation(run_service, begun, paths):
     running = run_service()
     kept = begin(running)
@@ -271,6 +303,23 @@ def test_a_deleted_conversation_is_gone_from_memory_too(run_service):
     running.service.restore(gone.conversation_id).result()
 
     assert running.say(QUESTIONS[2], gone.conversation_id).timing.cached_tokens == 0
+
+
+def test_a_deleted_conversation_leaves_no_branch_in_the_context_of_another(run_service):
+    running = run_service()
+    gone = begin(running)
+    messages = [m.as_prompt() for m in running.store.branch(gone.conversation_id)]
+    # A temporary turn takes the context over and cuts the second question off as a branch.
+    other = [*messages[:2], PromptMessage(Role.USER, "How do I quit?")]
+    running.finish(running.service.submit_temporary(other, sampling=GREEDY))
+    running.service.delete(gone.conversation_id)
+    running.wait_for(ConversationChanged)
+
+    asked = [*messages, PromptMessage(Role.USER, "What is the guide?")]
+    answer = running.finish(running.service.submit_temporary(asked, sampling=GREEDY))
+
+    before = running.store.branch(gone.conversation_id)[1].timing
+    assert answer.timing.cached_tokens <= before.prompt_tokens + before.generated_tokens + 10
 
 
 def test_a_conversation_deleted_while_it_is_answered_leaves_nothing(run_service, paths):
