@@ -160,7 +160,7 @@ _options = st.fixed_dictionaries(
 )
 
 
-def _equal_for(options, rows, seed, prompts, model, theirs):
+def _equal_for(options, *, rows, seed, prompts, model, theirs):
     prompt = {"input_ids": prompts.input_ids[rows], "attention_mask": prompts.attention_mask[rows]}
     outputs = []
     for either in (theirs, model):
@@ -174,17 +174,17 @@ _rows = st.lists(st.integers(0, 2), min_size=1, max_size=3)
 
 @settings(max_examples=25)
 @given(options=_options, rows=_rows, seed=st.integers(0, 2**31))
-def test_any_options_equal_transformers(options, rows, seed, prompts, model, theirs):
-    _equal_for(options, rows, seed, prompts, model, theirs)
+def test_any_options_equal_transformers(*, options, rows, seed, prompts, model, theirs):
+    _equal_for(options, rows=rows, seed=seed, prompts=prompts, model=model, theirs=theirs)
 
 
 @pytest.mark.long
 @settings(max_examples=1000)
 @given(options=_options, rows=_rows, seed=st.integers(0, 2**31))
 def test_any_options_equal_transformers_a_thousand_times(
-    options, rows, seed, prompts, model, theirs
+    *, options, rows, seed, prompts, model, theirs
 ):
-    _equal_for(options, rows, seed, prompts, model, theirs)
+    _equal_for(options, rows=rows, seed=seed, prompts=prompts, model=model, theirs=theirs)
 
 
 @pytest.mark.parametrize(

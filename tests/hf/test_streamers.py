@@ -45,7 +45,7 @@ def test_it_hears_the_prompt_then_each_token_then_the_end(ids, model, theirs):
     "options", [{}, {"skip_prompt": True}, {"skip_prompt": True, "skip_special_tokens": True}]
 )
 def test_a_text_streamer_prints_what_that_of_transformers_does(
-    ids, model, theirs, tokenizer, their_tokenizer, capsys, options
+    *, ids, model, theirs, tokenizer, their_tokenizer, capsys, options
 ):
     theirs.generate(
         ids, streamer=transformers.TextStreamer(their_tokenizer, **options), max_new_tokens=60

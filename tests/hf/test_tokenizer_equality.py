@@ -99,7 +99,7 @@ def test_batches_are_padded_and_cut_as_in_transformers(
     prompt=st.booleans(),
 )
 def test_conversations_are_written_as_in_transformers(
-    messages, system, tools, prompt, tokenizer, their_tokenizer
+    *, messages, system, tools, prompt, tokenizer, their_tokenizer
 ):
     if system is not None:
         messages = [{"role": "system", "content": system}, *messages]
