@@ -102,6 +102,20 @@ def test_every_drawn_configuration_comes_back_as_it_was(drawn, random_model, tmp
     assert torch.equal(read(model, ids[:9], back), read(model, ids[:9], cache))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_long_cache_comes_back_whole(guide, tmp_path, dtype):
+    cache = HybridCache(guide.config, dtype=dtype, capacity=5000)
+    for tensor in cache.open_to(4001):
+        tensor.normal_()
+    ids = [IDS[0]] * 4001
+    save_cache(cache, tmp_path / "1.cache", token_ids=ids, fingerprint=MARK)
+
+    back, _ = load(tmp_path / "1.cache", guide, dtype=dtype)
+
+    for ours, theirs in zip(back.tensors(), cache.tensors(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_an_empty_cache_can_be_saved_too(guide, tmp_path):
     path = tmp_path / "1.cache"
     save_cache(HybridCache(guide.config), path, token_ids=[], fingerprint=MARK)
