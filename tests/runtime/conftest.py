@@ -2,6 +2,7 @@
 
 import queue
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from lfm2chat.spec import SamplingParams
 from lfm2chat.store import Store
 
 PATIENCE_S = 60.0
+QUESTIONS = ("How do I rename a conversation?", "And how do I delete it?", "What is the guide?")
+GREEDY = SamplingParams(temperature=0.0, min_p=0.0, repetition_penalty=1.0)
 
 
 class Running:
@@ -54,6 +57,18 @@ class Running:
         assert isinstance(finished, TurnFinished), finished
         return finished.message
 
+    def begin(self) -> Message:
+        """Two turns of a new conversation; gives the second answer."""
+        first = self.say(QUESTIONS[0], sampling=GREEDY)
+        return self.say(QUESTIONS[1], first.conversation_id, GREEDY)
+
+    def go_on(self, answer: Message) -> Message:
+        """The third turn, after ``answer``."""
+        return self.say(QUESTIONS[2], answer.conversation_id, GREEDY)
+
+    def end(self) -> None:
+        assert self.service.close(PATIENCE_S)
+
     def seen(self, kind: type) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -69,3 +84,18 @@ def run_service(paths: Paths) -> Iterator[Callable[..., Running]]:
     yield run
     for one in running:
         assert one.service.close(PATIENCE_S)
+
+
+@pytest.fixture
+def begun(run_service: Callable[..., Running]) -> Message:
+    """The last answer of a conversation that another service held and saved."""
+    running = run_service()
+    answer = running.begin()
+    running.end()
+    return answer
+
+
+@pytest.fixture
+def file_of(paths: Paths) -> Callable[[Message], Path]:
+    """Where the context of an answer's conversation is saved."""
+    return lambda answer: paths.contexts / f"{answer.conversation_id}.cache"
