@@ -50,10 +50,11 @@ def test_going_back_after_a_restart_uses_the_part_that_is_right(run_service, beg
     before = begun.timing.prompt_tokens + begun.timing.generated_tokens
     reach = 2 * 3  # the guide has three conv layers
     assert before - reach <= answer.timing.cached_tokens <= before + 10
-    fresh = running.service.submit_temporary(
-        [m.as_prompt() for m in store.branch(begun.conversation_id)[:-1]], sampling=GREEDY
-    )
-    assert running.finish(fresh).message.text == answer.text
+    messages = [m.as_prompt() for m in store.branch(begun.conversation_id)[:-1]]
+    cold = run_service(saved_context_mb=0)
+    fresh = cold.finish(cold.service.submit_temporary(messages, sampling=GREEDY))
+    assert fresh.timing.cached_tokens == 0
+    assert fresh.message.text == answer.text
 
 
 def test_a_context_is_saved_when_nothing_else_is_to_be_done(run_service, monkeypatch, file_of):
