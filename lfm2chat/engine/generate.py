@@ -9,6 +9,7 @@ then, and holds exactly ``cache.length`` of the tokens read. Writing is in
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from lfm2chat.engine.cache import HybridCache
 from lfm2chat.engine.decoding import LanguageModel, TokenChoice, check_room, likeliest
 from lfm2chat.errors import UsageError
 
-CHUNK_LADDER = (256, 128, 64, 32)
+CHUNK_LADDER = (256, 128, 64)
 """Tokens read in one pass: the first is enough for full speed, few enough to show progress."""
 
 LONGEST_WORK_S = 0.1
@@ -37,34 +38,42 @@ class _CancelledError(Exception):
 class ChunkPace:
     """How many tokens to read in one pass on this machine, by what was measured.
 
-    A stop is looked for before each layer. Where the work between two looks took longer than
-    ``LONGEST_WORK_S`` twice in a row, passes at that depth of context and beyond become half as
-    large, down to the ladder's end. Sizes come from a ladder and only ever go down, so the same
-    ids on the same cache give the same numbers once it has settled. One thread; keep one object
-    for each loaded model.
+    A stop is looked for before each layer. Where the work between two looks takes longer than
+    ``LONGEST_WORK_S``, pass after pass, those at that depth of context become half as large, down
+    to the ladder's end; where twice as much would take much less, again and again, they grow
+    back. One thread; keep one object for each loaded model.
     """
 
     ladder: tuple[int, ...] = CHUNK_LADDER
     limit_s: float = LONGEST_WORK_S
     _rungs: dict[int, int] = field(default_factory=dict)  # by the doublings of the context
-    _slow: int = 0
+    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=8))
 
     def size(self, past: int) -> int:
         """Tokens for a pass on top of ``past`` cached ones."""
-        return self.ladder[self._rung(past)]
+        return self.ladder[self._rung(past.bit_length())]
 
     def observe(self, past: int, longest_s: float) -> None:
         """Note the longest work between two looks in a full pass on top of ``past`` tokens."""
-        self._slow = self._slow + 1 if longest_s > self.limit_s else 0
-        rung = self._rung(past)
-        # Twice: once is a neighbour on the same core.
-        if self._slow >= 2 and rung + 1 < len(self.ladder):
-            self._rungs[past.bit_length()] = rung + 1
-            self._slow = 0
-
-    def _rung(self, past: int) -> int:
         depth = past.bit_length()
-        return max((rung for at, rung in self._rungs.items() if at <= depth), default=0)
+        rung = self._rung(depth)
+        self._recent.append(longest_s)
+        # The quickest of four: a neighbour on the same core makes single passes slow.
+        slow = len(self._recent) >= 4 and min(list(self._recent)[-4:]) > self.limit_s
+        quick = len(self._recent) == 8 and 2.5 * max(self._recent) < self.limit_s
+        if slow and rung + 1 < len(self.ladder):
+            self._move(depth, rung + 1)
+        elif quick and rung > 0:
+            self._move(depth, rung - 1)
+
+    def _move(self, depth: int, rung: int) -> None:
+        self._rungs[depth] = rung
+        self._recent.clear()
+
+    def _rung(self, depth: int) -> int:
+        """The rung at ``depth``; where nothing is known, that of the next shallower depth."""
+        known = [at for at in self._rungs if at <= depth]
+        return self._rungs[max(known)] if known else 0
 
 
 def prefill(

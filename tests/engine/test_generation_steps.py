@@ -162,3 +162,33 @@ def test_broken_weights_end_the_answer_at_the_first_token(model):
 def test_nothing_to_read_is_refused(model):
     with pytest.raises(UsageError):
         next(prefill(model, [], HybridCache(model.config)))
+
+
+def test_passes_shrink_where_the_work_between_two_looks_is_long_and_grow_back():
+    pace = ChunkPace(ladder=(64, 32, 16), limit_s=0.1)
+    for _ in range(3):
+        pace.observe(1000, 0.5)
+    pace.observe(1000, 0.05)  # a neighbour went away: no reason to shrink
+    assert pace.size(1000) == 64
+    for _ in range(4):
+        pace.observe(1000, 0.2)
+    assert (pace.size(100), pace.size(1000), pace.size(9000)) == (64, 32, 32)
+    for _ in range(40):
+        pace.observe(9000, 0.3)
+    assert (pace.size(1000), pace.size(9000)) == (32, 16)
+    for _ in range(8):
+        pace.observe(1000, 0.03)
+    assert (pace.size(1000), pace.size(9000)) == (64, 16)
+
+
+def test_a_deep_context_is_read_in_smaller_passes_and_the_same_numbers_come_out(model):
+    pace = ChunkPace(ladder=(4, 2), limit_s=0.0)
+    cache = HybridCache(model.config)
+    steps, logits = read(model, PROMPT, cache, pace=pace)
+    assert steps == [4, 8, 11]
+    again = HybridCache(model.config)
+    for _ in range(3):
+        pace.observe(0, 1.0)
+    steps, smaller = read(model, PROMPT, again, pace=pace)
+    assert steps == [2, 4, 6, 8, 10, 11]
+    torch.testing.assert_close(logits, smaller, rtol=1e-4, atol=1e-4)
