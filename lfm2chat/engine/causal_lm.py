@@ -240,4 +240,4 @@ class Lfm2ForCausalLM(nn.Module):
         """(..., D) to (..., V)."""
         # As in ShortConv: (1, 1, D) cut out of (1, T, D) would cost a copy of the head.
         logits: Tensor = self.lm_head(kept.reshape(-1, kept.shape[-1]))
-        return logits.view(*kept.shape[:-1], -1)
+        return logits.view(*kept.shape[:-1], logits.shape[-1])
