@@ -35,17 +35,20 @@ class Visibility:
         padding: (B, S) booleans, False where nobody may look; None where nothing is padded.
         explicit: A mask of the caller's in place of all that: (B or 1, H or 1, T, S), True where
             allowed, or numbers that are added to the scores.
+        sequences: (B or 1, S) the number of the sequence that each token belongs to, where
+            several stand in one row, without a cache: each sees its own alone.
     """
 
     past: int
     new_tokens: int
     padding: Tensor | None = None
     explicit: Tensor | None = None
+    sequences: Tensor | None = None
 
     @property
     def plain(self) -> bool:
         """Whether every new token sees just all up to itself."""
-        return self.padding is None and self.explicit is None
+        return self.padding is None and self.explicit is None and self.sequences is None
 
     def rows(self, first: int, last: int, device: torch.device) -> Tensor:
         """The mask of the new tokens from ``first`` to ``last``: (..., last - first, S)."""
@@ -54,6 +57,9 @@ class Visibility:
         queries = torch.arange(self.past + first, self.past + last, device=device)
         keys = torch.arange(self.past + self.new_tokens, device=device)
         causal = keys[None, :] <= queries[:, None]  # (rows, S)
+        if self.sequences is not None:
+            own = self.sequences[:, first:last, None] == self.sequences[:, None, :]
+            return (causal & own)[:, None]  # (B or 1, 1, rows, S)
         if self.padding is None:
             return causal
         return causal & self.padding[:, None, None, :]  # (B, 1, rows, S)

@@ -7,6 +7,7 @@ since torch would either stop deep inside or, worse, broadcast it and go on.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lfm2chat.engine.batch import CacheBatch
@@ -164,6 +165,16 @@ def check_positions(
                 hint="read fewer tokens: start anew, or go back to an earlier place",
             )
     return positions
+
+
+def find_sequences(position_ids: Tensor) -> Tensor | None:
+    """The number of each token's sequence (B or 1, T), where (B or 1, T) positions pack several.
+
+    A position that does not follow the one before it begins a sequence. None where there is one.
+    """
+    sequences = (position_ids.diff(dim=-1) != 1).cumsum(dim=-1)
+    sequences = F.pad(sequences, (1, 0))
+    return sequences if bool(sequences.any()) else None
 
 
 def _wrong(name: str, tensor: Tensor, expected: str) -> UsageError:

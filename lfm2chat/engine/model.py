@@ -29,6 +29,7 @@ from lfm2chat.engine.inputs import (
     check_mask,
     check_positions,
     check_source,
+    find_sequences,
 )
 from lfm2chat.engine.layers import DecoderLayer, RMSNorm, RotaryEmbedding, initialise
 from lfm2chat.engine.outputs import ModelOutput
@@ -80,7 +81,9 @@ class Lfm2Model(nn.Module):
                 (B or 1, H or 1, T, S) in place of the causal one: booleans, True where a token
                 may look, or numbers that are added to the scores. The convolutions heed the
                 former only, as in ``transformers``.
-            position_ids: (B, T) or (1, T); None counts on from the cache, padding included.
+            position_ids: (B, T) or (1, T); None counts on from the cache, padding included. With
+                neither mask nor cache a jump begins another sequence, whose tokens see no others
+                in the attention layers (in the convolutions they do, as in ``transformers``).
             past_key_values: Changed in place once every layer is done. None starts from zero.
             inputs_embeds: (B, T, D) in place of ``input_ids``.
             use_cache: Whether to make a cache where none is given.
@@ -160,14 +163,16 @@ class Lfm2Model(nn.Module):
         positions = check_positions(
             position_ids, cache_position, x, past=past, limit=limit, counted=counted
         )
-        padding = explicit = None
+        padding = explicit = sequences = None
         if attention_mask is not None:
             padding, explicit = check_mask(attention_mask, x, past=past, batched=batched)
+        elif position_ids is not None and cache is None:
+            sequences = find_sequences(positions)
         # A single new token is never padding: its conv needs no mask.
         conv_padding = None if padding is None or new_tokens == 1 else padding[:, past:]
         return PassInputs(
             rotary=self.rotary_emb(positions, x.dtype),
-            visibility=Visibility(past, new_tokens, padding, explicit),
+            visibility=Visibility(past, new_tokens, padding, explicit, sequences),
             padding=conv_padding,
         )
 

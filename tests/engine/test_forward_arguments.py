@@ -98,3 +98,31 @@ def test_no_position_at_all_may_be_kept(shape, tiny, random_model, oracle):
     nothing = torch.zeros(shape, dtype=torch.bool)
     logits = model(ids, logits_to_keep=nothing).logits
     assert logits.shape == oracle(model)(ids, logits_to_keep=nothing).logits.shape == (0, 97)
+
+
+PACKED = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 0], [4, 5, 6, 7, 8, 20, 21, 22]])
+
+
+@pytest.mark.parametrize("weights", [True, False], ids=["eager", "fused"])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_positions_that_jump_pack_several_sequences_as_in_transformers(  # noqa: PLR0917
+    rows, weights, tiny, random_model, oracle, monkeypatch
+):
+    model = random_model(tiny())
+    theirs = oracle(model)
+    if weights:
+        theirs.set_attn_implementation("eager")
+    arguments = {"position_ids": PACKED[:rows], "use_cache": False, "output_attentions": weights}
+    ids = torch.randint(0, 97, (2, 8))
+    truth = theirs(ids, **arguments).logits
+    assert difference(model(ids, **arguments).logits, truth) < 1e-5
+    # In blocks of one row of the mask, too.
+    monkeypatch.setattr("lfm2chat.engine.attention.MASK_ELEMENTS", 1)
+    assert difference(model(ids, **arguments).logits, truth) < 1e-5
+
+
+def test_packed_sequences_without_convolutions_are_each_as_if_alone(tiny, random_model):
+    model = random_model(tiny(full_attn_idxs=None))
+    packed = model(IDS, position_ids=PACKED[:1], use_cache=False).logits
+    for first, last in ((0, 3), (3, 7), (7, 8)):
+        assert difference(packed[:, first:last], model(IDS[:, first:last]).logits) < 1e-5
