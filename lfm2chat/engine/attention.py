@@ -81,7 +81,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, visibility: Visibility
         mixed = F.scaled_dot_product_attention(
             queries, keys, values, is_causal=True, enable_gqa=grouped
         )
-    elif queries.device.type == "cpu" and not queries.requires_grad:
+    elif queries.device.type == "cpu" and not _recorded(queries, keys, values):
         mixed = _past_and_new(queries, keys, values, visibility.past)
     else:
         mixed = _in_blocks(queries, keys, values, visibility)
@@ -154,6 +154,11 @@ def _in_blocks(queries: Tensor, keys: Tensor, values: Tensor, visibility: Visibi
             F.scaled_dot_product_attention(queries[:, :, first:last], keys, values, attn_mask=mask)
         )
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
+
+
+def _recorded(*tensors: Tensor) -> bool:
+    """Whether gradients will be asked for: the sums that the two cases are joined by have none."""
+    return any(tensor.requires_grad for tensor in tensors)
 
 
 def _repeat(tensor: Tensor, heads: int) -> Tensor:

@@ -310,7 +310,7 @@ class HybridCache:
         new_keys = keys[:, :, known - self._position :]
         new_values = values[:, :, known - self._position :]
         self._keyvalues.write(slot, known, new_keys, new_values)
-        if keys.requires_grad:
+        if keys.requires_grad or values.requires_grad:
             # The buffers hold no graph: join them so that gradients reach the new tokens.
             old_keys, old_values = self._keyvalues.read(slot, known)
             return torch.cat([old_keys, new_keys], dim=2), torch.cat([old_values, new_values], 2)
