@@ -101,7 +101,8 @@ def attend_with_weights(
     scores = torch.matmul(queries, keys.transpose(2, 3)) * head_dim**-0.5  # (B, H, T, S)
     mask = visibility.rows(0, new_tokens, queries.device)
     if mask.dtype == torch.bool:
-        hidden = torch.finfo(scores.dtype).min
+        # Finite in the softmax too: a row that may see nothing is a number, as it is elsewhere.
+        hidden = max(torch.finfo(scores.dtype).min, torch.finfo(torch.float32).min)
         mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, hidden)
     scores = scores + mask
     weights = scores.softmax(dim=-1, dtype=torch.float32).to(queries.dtype)

@@ -126,3 +126,22 @@ def test_packed_sequences_without_convolutions_are_each_as_if_alone(tiny, random
     packed = model(IDS, position_ids=PACKED[:1], use_cache=False).logits
     for first, last in ((0, 3), (3, 7), (7, 8)):
         assert difference(packed[:, first:last], model(IDS[:, first:last]).logits) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_asking_for_the_weights_of_a_padded_batch_changes_no_logits(dtype, tiny, random_model):
+    # In float64 the oracle's hidden scores are infinite in its softmax, and padding is no number.
+    model = random_model(tiny(), dtype=dtype)
+    mask = torch.ones(2, 8, dtype=torch.long)
+    mask[0, :3] = 0
+    ids = IDS.repeat(2, 1)
+    plain = model(ids, attention_mask=mask).logits
+    weighed = model(ids, attention_mask=mask, output_attentions=True)
+    assert weighed.logits.isfinite().all()
+    real = mask == 1
+    tolerance = 10 * torch.finfo(dtype).eps if dtype.itemsize < 4 else 1e-5
+    assert difference(weighed.logits[real], plain[real]) < tolerance
+    for weights in weighed.attentions:
+        sums = weights.double().sum(-1)
+        assert torch.allclose(sums, torch.ones_like(sums), atol=tolerance)
+        assert not weights[0, :, 3:, :3].any()
