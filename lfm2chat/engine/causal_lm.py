@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lfm2chat.engine.batch import CacheBatch
 from lfm2chat.engine.cache import HybridCache
 from lfm2chat.engine.device import STORED, choose_device, choose_dtype
+from lfm2chat.engine.inputs import check_kept, check_labels, check_source
 from lfm2chat.engine.layers import initialise, resize_rows
 from lfm2chat.engine.memory import check_memory
 from lfm2chat.engine.model import BeforeLayer, Lfm2Model
@@ -108,6 +109,11 @@ class Lfm2ForCausalLM(nn.Module):
         Raises:
             UsageError, CacheError: As in :meth:`Lfm2Model.forward`.
         """
+        hidden, vocab = self.config.hidden_size, self.lm_head.out_features
+        source = check_source(input_ids, inputs_embeds, hidden=hidden, dtype=self.dtype)
+        kept = check_kept(logits_to_keep, *source)
+        if labels is not None:
+            check_labels(labels, (*kept, vocab))
         outputs = self.model(
             input_ids,
             attention_mask=attention_mask,

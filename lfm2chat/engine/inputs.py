@@ -12,15 +12,18 @@ from torch import Tensor
 
 from lfm2chat.engine.batch import CacheBatch
 from lfm2chat.engine.cache import HybridCache
+from lfm2chat.engine.outputs import IGNORED_LABEL
 from lfm2chat.errors import CacheError, UsageError
 from lfm2chat.spec.config import Lfm2Config
 
 
-def check_source(input_ids: Tensor | None, inputs_embeds: Tensor | None, *, hidden: int) -> None:
-    """Exactly one of (B, T) ids and (B, T, D) embeddings.
+def check_source(
+    input_ids: Tensor | None, inputs_embeds: Tensor | None, *, hidden: int, dtype: torch.dtype
+) -> tuple[int, int]:
+    """Exactly one of (B, T) ids and (B, T, D) embeddings in the weights' ``dtype``; gives B and T.
 
     Raises:
-        UsageError: Both, neither, or another shape.
+        UsageError: Both, neither, another shape, or another dtype.
     """
     if (input_ids is None) == (inputs_embeds is None):
         raise UsageError(
@@ -28,12 +31,16 @@ def check_source(input_ids: Tensor | None, inputs_embeds: Tensor | None, *, hidd
             hint="token ids for text, embeddings for anything else",
         )
     if inputs_embeds is not None:
-        if inputs_embeds.ndim != 3 or inputs_embeds.shape[-1] != hidden:
-            raise _wrong("inputs_embeds", inputs_embeds, f"(batch, tokens, {hidden})")
-    elif input_ids is not None:
-        whole = not input_ids.is_floating_point() and input_ids.dtype != torch.bool
-        if input_ids.ndim != 2 or input_ids.numel() == 0 or not whole:
-            raise _wrong("input_ids", input_ids, "(batch, tokens) whole numbers, not empty")
+        embeds = _tensor("inputs_embeds", inputs_embeds)
+        if embeds.ndim != 3 or embeds.shape[-1] != hidden or not embeds.numel():
+            raise _wrong("inputs_embeds", embeds, f"(batch, tokens, {hidden}), not empty")
+        if embeds.dtype != dtype:
+            raise _wrong("inputs_embeds", embeds, f"{dtype}, the precision of the weights")
+        return embeds.shape[0], embeds.shape[1]
+    ids = _tensor("input_ids", input_ids)
+    if ids.ndim != 2 or not ids.numel() or not _whole(ids):
+        raise _wrong("input_ids", ids, "(batch, tokens) whole numbers (torch.long), not empty")
+    return ids.shape[0], ids.shape[1]
 
 
 def check_ids(input_ids: Tensor, *, vocab: int) -> None:
@@ -52,8 +59,64 @@ def check_ids(input_ids: Tensor, *, vocab: int) -> None:
         )
 
 
+def check_kept(keep: int | Tensor, batch: int, new_tokens: int) -> tuple[int, ...]:
+    """The shape of the positions that ``logits_to_keep`` asks for: (B, N), or (N,) for booleans.
+
+    Indices on a GPU are not looked at, which would wait for the device.
+
+    Raises:
+        UsageError: A negative number, a tensor of another shape, or an index beyond the tokens.
+    """
+    if isinstance(keep, int):
+        if keep < 0:
+            raise UsageError(
+                f"logits_to_keep is {keep}, expected 0 (all) or a number of positions",
+                hint="give a tensor of indices for positions of your own choice",
+            )
+        return batch, min(keep, new_tokens) or new_tokens
+    keep = _tensor("logits_to_keep", keep)
+    if keep.dtype == torch.bool and keep.shape == (batch, new_tokens):
+        return (int(keep.sum()),)
+    fits = keep.ndim == 1 or (keep.ndim == 2 and keep.shape[0] == batch)
+    if not fits or not _whole(keep):
+        expected = f"a number, indices (N,) or ({batch}, N), or booleans ({batch}, {new_tokens})"
+        raise _wrong("logits_to_keep", keep, expected)
+    if keep.device.type == "cpu" and keep.numel():
+        low, high = (int(bound) for bound in keep.aminmax())
+        if low < -new_tokens or high >= new_tokens:
+            raise UsageError(
+                f"logits_to_keep runs from {low} to {high}, the input has {new_tokens} tokens",
+                hint=f"count from 0 to {new_tokens - 1}, or back from -1",
+            )
+    return batch, keep.shape[-1]
+
+
+def check_labels(labels: Tensor, logits: tuple[int, ...]) -> None:
+    """One label, a token id or IGNORED_LABEL, for each position of ``logits``, a shape (..., V).
+
+    Raises:
+        UsageError: Another shape or dtype, or (not looked at on a GPU) no token's id.
+    """
+    labels = _tensor("labels", labels)
+    if tuple(labels.shape) != logits[:-1]:
+        raise UsageError(
+            f"labels are {tuple(labels.shape)} for logits {logits}",
+            hint="give one label for each position, and leave logits_to_keep at 0",
+        )
+    if not _whole(labels):
+        raise _wrong("labels", labels, "whole numbers (torch.long)")
+    counted = labels[labels != IGNORED_LABEL] if labels.device.type == "cpu" else labels[:0]
+    if counted.numel():
+        low, high = (int(bound) for bound in counted.aminmax())
+        if low < 0 or high >= logits[-1]:
+            raise UsageError(
+                f"labels run from {low} to {high}, expected 0 to {logits[-1] - 1}",
+                hint=f"give token ids, and {IGNORED_LABEL} for what is not to count",
+            )
+
+
 def check_mask(
-    mask: Tensor, x: Tensor, *, past: int, batched: bool = False
+    mask: Tensor, x: Tensor, *, past: int, heads: int, batched: bool = False
 ) -> tuple[Tensor | None, Tensor | None]:
     """The padding as booleans (B, S) and the mask of the caller's own (..., T, S); one is None.
 
@@ -63,6 +126,7 @@ def check_mask(
         UsageError: It is neither (B, S) nor (B or 1, H or 1, T, S), with S = cached + new tokens,
             or sequences of different lengths are batched.
     """
+    mask = _tensor("attention_mask", mask)
     batch, new_tokens = x.shape[:2]
     total = past + new_tokens
     if batched:
@@ -71,13 +135,16 @@ def check_mask(
             hint="leave it out: each row sees its own tokens",
         )
     if mask.ndim == 4:
-        if mask.shape[0] in (1, batch) and tuple(mask.shape[2:]) == (new_tokens, total):
-            return None, mask
-        raise UsageError(
-            f"attention_mask is {tuple(mask.shape)}, expected ({batch}, heads or 1,"
-            f" {new_tokens}, {total})",
-            hint="give one row for each new token, and one number for each token it may see",
-        )
+        fits = mask.shape[0] in (1, batch) and mask.shape[1] in (1, heads)
+        if not fits or tuple(mask.shape[2:]) != (new_tokens, total):
+            raise UsageError(
+                f"attention_mask is {tuple(mask.shape)}, expected ({batch}, {heads} or 1,"
+                f" {new_tokens}, {total})",
+                hint="give one row for each new token, and one number for each token it may see",
+            )
+        if mask.dtype != torch.bool and not mask.is_floating_point():
+            raise _wrong("attention_mask", mask, "booleans, or numbers to add to the scores")
+        return None, mask
     if tuple(mask.shape) != (batch, total):
         raise UsageError(
             f"attention_mask is {tuple(mask.shape)}, expected {(batch, total)}: one number for"
@@ -151,7 +218,9 @@ def check_positions(
             f" {past} tokens",
             hint="restore the cache to the place that you mean, or leave cache_position out",
         )
-    positions = counted if position_ids is None else position_ids
+    positions = counted if position_ids is None else _tensor("position_ids", position_ids)
+    if not _whole(positions):
+        raise _wrong("position_ids", positions, "whole numbers (torch.long)")
     if positions.ndim != 2 or positions.shape[1] != new_tokens:
         raise _wrong("position_ids", positions, "(batch, new tokens)")
     if positions.shape[0] not in (1, x.shape[0]):
@@ -175,6 +244,20 @@ def find_sequences(position_ids: Tensor) -> Tensor | None:
     sequences = (position_ids.diff(dim=-1) != 1).cumsum(dim=-1)
     sequences = F.pad(sequences, (1, 0))
     return sequences if bool(sequences.any()) else None
+
+
+def _tensor(name: str, value: object) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise UsageError(
+            f"{name} is a {type(value).__name__}, expected a tensor",
+            hint=f"give torch.tensor({name})",
+        )
+    return value
+
+
+def _whole(tensor: Tensor) -> bool:
+    """Whether torch can look rows up by these numbers."""
+    return tensor.dtype in (torch.int64, torch.int32)
 
 
 def _wrong(name: str, tensor: Tensor, expected: str) -> UsageError:

@@ -136,7 +136,12 @@ class Lfm2Model(nn.Module):
         self.embed_tokens = embedding
 
     def _embed(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
-        check_source(input_ids, inputs_embeds, hidden=self.config.hidden_size)
+        check_source(
+            input_ids,
+            inputs_embeds,
+            hidden=self.config.hidden_size,
+            dtype=self.embed_tokens.weight.dtype,
+        )
         if input_ids is not None:
             check_ids(input_ids, vocab=self.embed_tokens.num_embeddings)
             embedded: Tensor = self.embed_tokens(input_ids)
@@ -165,7 +170,13 @@ class Lfm2Model(nn.Module):
         )
         padding = explicit = sequences = None
         if attention_mask is not None:
-            padding, explicit = check_mask(attention_mask, x, past=past, batched=batched)
+            padding, explicit = check_mask(
+                attention_mask,
+                x,
+                past=past,
+                heads=self.config.num_attention_heads,
+                batched=batched,
+            )
         elif position_ids is not None and cache is None:
             sequences = find_sequences(positions)
         # A single new token is never padding: its conv needs no mask.

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lfm2chat.engine.cache import HybridCache
-from lfm2chat.errors import UsageError
 
 IGNORED_LABEL = -100
 """A label that does not count in the loss."""
@@ -99,46 +98,23 @@ class CausalLMOutput(_Outputs):
 
 
 def keep_positions(hidden: Tensor, keep: int | Tensor) -> Tensor:
-    """The positions of (B, T, D) that ``logits_to_keep`` asks for.
-
-    Raises:
-        UsageError: A negative number, or a tensor of another shape.
-    """
+    """The positions of (B, T, D) that ``logits_to_keep``, which was checked, asks for."""
     if isinstance(keep, int):
-        if keep < 0:
-            raise UsageError(
-                f"logits_to_keep is {keep}, expected 0 (all) or a number of positions",
-                hint="give a tensor of indices for positions of your own choice",
-            )
         return hidden[:, -keep:] if keep else hidden
-    if keep.ndim == 2 and keep.dtype == torch.bool:
+    if keep.dtype == torch.bool:
         return hidden[keep]  # (N, D)
     if keep.ndim == 2:
-        return torch.take_along_dim(hidden, keep[..., None], dim=1)  # (B, N, D)
-    if keep.ndim != 1:
-        raise UsageError(
-            f"logits_to_keep is {keep.dtype} {tuple(keep.shape)}, expected (N,) or (B, N)",
-            hint="give indices for all rows, or for each",
-        )
+        return torch.take_along_dim(hidden, keep[..., None].long(), dim=1)  # (B, N, D)
     return hidden[:, keep]  # (B, N, D)
 
 
 def next_token_loss(
     logits: Tensor, labels: Tensor, *, num_items_in_batch: int | Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy in float32 of each label given the tokens before it; a scalar.
-
-    Raises:
-        UsageError: The labels are not as many as the positions that have logits.
-    """
+    """Cross-entropy in float32 of each label, which was checked, given the tokens before it."""
     targets = F.pad(labels, (0, 1), value=IGNORED_LABEL)[..., 1:].reshape(-1)
     scores = logits.float().reshape(-1, logits.shape[-1])
-    if targets.shape[0] != scores.shape[0]:
-        raise UsageError(
-            f"labels are {tuple(labels.shape)} for logits {tuple(logits.shape)}",
-            hint="give one label for each position, and leave logits_to_keep at 0",
-        )
-    targets = targets.to(scores.device)
+    targets = targets.to(scores.device, torch.long)
     if num_items_in_batch is None:
         return F.cross_entropy(scores, targets, ignore_index=IGNORED_LABEL)
     total = F.cross_entropy(scores, targets, ignore_index=IGNORED_LABEL, reduction="sum")
