@@ -21,7 +21,7 @@ from lfm2chat.engine.layers import initialise, resize_rows
 from lfm2chat.engine.memory import check_memory
 from lfm2chat.engine.model import BeforeLayer, Lfm2Model
 from lfm2chat.engine.outputs import CausalLMOutput, keep_positions, next_token_loss
-from lfm2chat.engine.weights import fill, save
+from lfm2chat.engine.weights import fill, save, without_memory
 from lfm2chat.modelfiles import check_weights, read_config
 from lfm2chat.spec.config import Lfm2Config
 
@@ -63,8 +63,8 @@ class Lfm2ForCausalLM(nn.Module):
         place = choose_device(device)
         precision = choose_dtype(dtype, stored=STORED[files.dtype], device=place)
         check_memory(config, dtype=precision, device=place)
-        # "meta": shapes without memory, so the weights are allocated once, by the loader.
-        with torch.device("meta"):
+        # So the weights are allocated once, by the loader.
+        with without_memory():
             model = cls(config)
         fill(model, files, dtype=precision, device=place)
         model.tie_weights()

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lfm2chat.engine.device import STORED
 from lfm2chat.errors import WeightsError
@@ -22,6 +26,13 @@ from lfm2chat.modelfiles import TensorInfo, WeightFiles
 from lfm2chat.spec.config import Lfm2Config
 
 BUFFER_BYTES = 8 * 2**20
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Models that are made inside have shapes and no weights: nothing is allocated or drawn."""
+    with torch.device("meta"), _NothingDrawn():
+        yield
 
 
 def fill(model: nn.Module, files: WeightFiles, *, dtype: torch.dtype, device: torch.device) -> None:
@@ -64,6 +75,21 @@ def save(model: nn.Module, config: Lfm2Config, folder: Path) -> None:
     dtype = str(next(iter(state.values())).dtype).removeprefix("torch.")
     values = config.to_dict() | {"dtype": dtype, "torch_dtype": dtype}
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves new weights alone: on "meta" torch would import 80 MB of code to draw nothing."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+            return None
+        return func(*args, **(kwargs or {}))
 
 
 def _read(file: io.FileIO, tensor: TensorInfo, target: Tensor, buffer: bytearray) -> None:

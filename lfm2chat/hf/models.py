@@ -11,6 +11,7 @@ from torch import Tensor  # noqa: TID253
 
 from lfm2chat import engine
 from lfm2chat.engine.device import STORED, choose_device
+from lfm2chat.engine.weights import without_memory
 from lfm2chat.errors import UsageError
 from lfm2chat.hf.folder import model_folder, refuse_unknown
 from lfm2chat.hf.generate import write_answers
@@ -131,7 +132,7 @@ class Lfm2Model(engine.Lfm2Model):
     ) -> Lfm2Model:
         """As :meth:`Lfm2ForCausalLM.from_pretrained`, without the head."""
         whole = Lfm2ForCausalLM.from_pretrained(pretrained_model_name_or_path, **options)
-        with torch.device("meta"):  # shapes without memory: the weights are those just loaded
+        with without_memory():  # the weights are those just loaded
             model = cls(whole.config)
         model.load_state_dict(whole.model.state_dict(), assign=True)
         return model.eval().requires_grad_()

@@ -154,22 +154,6 @@ def test_the_estimate_is_the_weights_the_cache_and_little_more(tiny):
     )
 
 
-def test_loading_takes_the_weights_and_little_more(tmp_path, tiny):
-    config = tiny(vocab_size=300_000, hidden_size=128)  # 154 MB in float32
-    save(Lfm2ForCausalLM(config), config, tmp_path)
-    code = (
-        "import resource, sys\n"
-        "from lfm2chat.engine import Lfm2ForCausalLM\n"
-        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "before = peak(); Lfm2ForCausalLM.from_pretrained(sys.argv[1], device='cpu')\n"
-        "print(peak() - before)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    if sys.platform == "linux":  # elsewhere ru_maxrss has other units
-        assert int(run.stdout) < 1.15 * 4 * config.num_parameters
-
-
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99", "cpu:x"])
 def test_a_device_that_is_not_there_is_refused(device):
     with pytest.raises(UsageError) as caught:
