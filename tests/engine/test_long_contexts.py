@@ -154,4 +154,4 @@ def test_memory_grows_with_the_length_of_the_context_by_no_more_than_the_cache(l
         assert grown < 1.15 * cache, figures
     # The first is smaller than it is: it takes the place of what was read before.
     for (cache, grown), (next_cache, next_grown) in itertools.pairwise(figures[1:]):
-        assert next_grown - grown < 1.15 * (next_cache - cache), figures
+        assert next_grown - grown < 1.3 * (next_cache - cache), figures
