@@ -1,17 +1,23 @@
-"""The 350M's own configuration with random weights, shared with ``transformers``.
+"""The published configurations with random weights, shared with ``transformers``.
 
-The two larger ones are measured by ``benchmarks/parity.py``.
+The 350M in short here; all three, for long prompts, by ``benchmarks/parity.py``.
 """
+
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from transformers.cache_utils import DynamicCache
 
-from lfm2chat.engine import HybridCache, Lfm2ForCausalLM
+from lfm2chat.engine import HybridCache, Lfm2ForCausalLM, available_memory_bytes
 from lfm2chat.spec import Lfm2Config
 
 TOKENS = 20
 TOLERANCE = 1e-4
+PARITY = Path(__file__).parents[2] / "benchmarks" / "parity.py"
 
 LFM2_350M = Lfm2Config(
     hidden_size=1024,
@@ -80,3 +86,22 @@ def test_the_350m_configuration_equals_transformers_in_every_way_of_reading(
         output = theirs.model(theirs_step, **{cache_argument: theirs_cache})
         theirs_step = theirs.lm_head(output.last_hidden_state[:, -1]).argmax(-1)[None]
         assert torch.equal(step, theirs_step)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("name", "gigabytes"), [("350M", 4), ("700M", 6), ("1.2B", 8)])
+def test_1000_tokens_read_in_every_way_and_200_greedy_ones_are_those_of_transformers(
+    name, gigabytes
+):
+    if (available_memory_bytes() or 2**60) < gigabytes * 10**9:
+        pytest.skip(f"it takes {gigabytes} GB")
+    command = [sys.executable, PARITY, "--models", name, "--tokens", "1000", "--greedy", "200"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    figures = json.loads(run.stdout.splitlines()[-1])
+    assert figures["worst"] < TOLERANCE
+    (model,) = figures["models"]
+    # Choices that differ are ties, whose margins the figures name; and the text is no loop.
+    assert model["greedy_equal"] == 1.0 - len(model["tie_margins"]) / 200
+    assert model["greedy_distinct"] > 20
