@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lfm2chat.engine.batch import CacheBatch
 from lfm2chat.engine.cache import HybridCache
 from lfm2chat.engine.device import STORED, choose_device, choose_dtype
-from lfm2chat.engine.inputs import check_kept, check_labels, check_source
+from lfm2chat.engine.inputs import check_kept, check_labels, check_source, check_table
 from lfm2chat.engine.layers import initialise, resize_rows
 from lfm2chat.engine.memory import check_memory
 from lfm2chat.engine.model import BeforeLayer, Lfm2Model
@@ -177,7 +177,11 @@ class Lfm2ForCausalLM(nn.Module):
         return self.model.embed_tokens
 
     def set_input_embeddings(self, embedding: nn.Embedding) -> None:
-        """Take ``embedding`` (V, D) in place of the one that is there; a tied head follows."""
+        """Take ``embedding`` (V, D) in place of the one that is there; a tied head follows.
+
+        Raises:
+            UsageError: It has another shape.
+        """
         self.model.set_input_embeddings(embedding)
         self.tie_weights()
 
@@ -186,7 +190,12 @@ class Lfm2ForCausalLM(nn.Module):
         return self.lm_head
 
     def set_output_embeddings(self, head: nn.Linear) -> None:
-        """Take ``head`` (V, D) in place of the one that is there."""
+        """Take ``head`` (V, D) in place of the one that is there.
+
+        Raises:
+            UsageError: It has another shape.
+        """
+        check_table("head", head.weight, self.config)
         self.lm_head = head
 
     def resize_token_embeddings(

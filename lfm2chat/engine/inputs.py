@@ -236,6 +236,20 @@ def check_positions(
     return positions
 
 
+def check_table(name: str, weight: Tensor, config: Lfm2Config) -> None:
+    """The weight (V, D) of an embedding or a head that is to be put in place of the model's.
+
+    Raises:
+        UsageError: It has another shape, so neither the model nor what it saves would be whole.
+    """
+    expected = (config.vocab_size, config.hidden_size)
+    if tuple(weight.shape) != expected:
+        raise UsageError(
+            f"the {name} is {tuple(weight.shape)}, expected {expected}",
+            hint="call resize_token_embeddings first for more or fewer tokens",
+        )
+
+
 def find_sequences(position_ids: Tensor) -> Tensor | None:
     """The number of each token's sequence (B or 1, T), where (B or 1, T) positions pack several.
 

@@ -29,6 +29,7 @@ from lfm2chat.engine.inputs import (
     check_mask,
     check_positions,
     check_source,
+    check_table,
     find_sequences,
 )
 from lfm2chat.engine.layers import DecoderLayer, RMSNorm, RotaryEmbedding, initialise
@@ -132,7 +133,12 @@ class Lfm2Model(nn.Module):
         return self.embed_tokens
 
     def set_input_embeddings(self, embedding: nn.Embedding) -> None:
-        """Take ``embedding`` (V, D) in place of the one that is there."""
+        """Take ``embedding`` (V, D) in place of the one that is there.
+
+        Raises:
+            UsageError: It has another shape.
+        """
+        check_table("embedding", embedding.weight, self.config)
         self.embed_tokens = embedding
 
     def _embed(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:

@@ -62,6 +62,19 @@ def test_a_head_that_is_set_is_used(tiny, random_model, tmp_path):
 
 
 @BOTH
+@pytest.mark.parametrize("shape", [(120, 64), (97, 32)])
+def test_a_table_of_another_shape_is_refused_and_nothing_changes(shape, tied, tiny, random_model):
+    model = random_model(tiny(tie_word_embeddings=tied))
+    logits = model(IDS).logits
+    with pytest.raises(UsageError, match="the embedding is"):
+        model.set_input_embeddings(nn.Embedding(*shape))
+    with pytest.raises(UsageError, match="the head is") as caught:
+        model.set_output_embeddings(nn.Linear(*shape[::-1]))
+    assert "resize_token_embeddings" in caught.value.hint
+    assert torch.equal(model(IDS).logits, logits)
+
+
+@BOTH
 @pytest.mark.parametrize("tokens", [120, 97, 80])
 def test_a_resized_vocabulary_keeps_its_rows_and_is_saved(  # noqa: PLR0917 - fixtures
     tokens, tied, tiny, random_model, oracle, tmp_path
