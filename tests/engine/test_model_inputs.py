@@ -142,6 +142,7 @@ def test_a_cache_that_does_not_fit_is_refused(tiny, random_model):
         "another model": HybridCache(tiny(num_hidden_layers=5)),
         "float64": HybridCache(model.config, dtype=torch.float64),
         "(batch, dtype, device) (2": HybridCache(model.config, batch_size=2),
+        "'meta'": HybridCache(model.config, device="meta"),
         "DynamicCache": DynamicCache(),
         "tuple": ((torch.zeros(1), torch.zeros(1)),),
     }
@@ -149,6 +150,7 @@ def test_a_cache_that_does_not_fit_is_refused(tiny, random_model):
         with pytest.raises(CacheError) as caught:
             model(IDS, past_key_values=cache)
         assert says in str(caught.value)
+        assert caught.value.hint
 
 
 def test_cache_position_must_go_on_where_the_cache_ends(tiny, random_model):
