@@ -76,6 +76,9 @@ def random_model(config: Lfm2Config) -> Lfm2ForCausalLM:
             for start in range(0, flat.numel(), pool.numel()):
                 piece = flat[start : start + pool.numel()]
                 piece.copy_(pool[: piece.numel()])
+            if name.endswith("conv.conv.weight"):
+                # As large as trained ones: a cache that lost its columns must show in the logits.
+                weight.mul_(20)
     return model.eval().requires_grad_(False)
 
 

@@ -46,6 +46,8 @@ def model():
                 for start in range(0, flat.numel(), pool.numel()):
                     piece = flat[start : start + pool.numel()]
                     piece.copy_(pool[: piece.numel()])
+                if name.endswith("conv.conv.weight"):
+                    weight.mul_(20)  # as trained ones: what they see must show in the logits
     model.tie_weights()
     return model.eval().requires_grad_(False)
 
