@@ -11,7 +11,7 @@ from lfm2chat.tui.keys import COMMANDS
 
 KEYS = {key for command in COMMANDS for key in command.keys}
 SETTINGS = {setting.name for setting in SCHEMA}
-EXIT_CODES = {0, 1, 2, 3, 4, 5, 6, 7, 130}
+EXIT_CODES = {0, 1, 2, 3, 4, 5, 6, 7, 8, 130}
 # What answers may put between backticks that is neither a command nor a setting.
 OTHER_CODE = {
     "config.toml", "conversations.db", "models", "LFM2CHAT_HOME", "[sampling]", "--help",
