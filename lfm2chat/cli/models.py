@@ -57,7 +57,7 @@ def show_command(name: Annotated[str, typer.Argument(help="A name or a folder.")
 @models_app.command("pull")
 @exit_codes()
 def pull_command(
-    name: Annotated[str, typer.Argument(help="LFM2-350M, LFM2-700M, LFM2-1.2B or org/name.")],
+    name: Annotated[str, typer.Argument(help="A name of `models list`, or org/name.")],
 ) -> None:
     """Download a model; an interrupted download goes on where it stopped.
 
@@ -137,6 +137,8 @@ def _facts(entry: ModelEntry | None, card: ModelCard | None) -> list[tuple[str, 
             ("context", f"{card.context_tokens:,} tokens"),
             ("languages", ", ".join(card.languages)),
             ("good for", card.good_for),
+            *([("note", card.note)] if card.note else []),
+            *(("system", prompt) for prompt in card.system_prompts),
             ("licence", f"{card.licence.name} ({card.licence.url})"),
             ("", card.licence.condition),
         ]

@@ -11,11 +11,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lfm2chat.chat.stops import end_token_ids
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.engine import ChunkPace, Lfm2ForCausalLM, choose_device, set_threads
 from lfm2chat.errors import ModelError, TokenizerError
-from lfm2chat.hub.catalog import find_card
+from lfm2chat.hub.catalog import find_card, recommended_sampling
 from lfm2chat.modelfiles import fingerprint, read_config, read_generation_config
 from lfm2chat.runtime.events import ModelLoaded
 from lfm2chat.runtime.models import ModelEntry
@@ -99,7 +100,7 @@ def load_model(entry: ModelEntry, settings: Settings) -> LoadedModel:
         model=model,
         tokenizer=tokenizer,
         template=ChatTemplate.from_folder(entry.folder, tokenizer),
-        eos_token_ids=frozenset(generation.eos_token_ids or config.eos_token_ids),
+        eos_token_ids=end_token_ids(tokenizer, generation.eos_token_ids or config.eos_token_ids),
         context_tokens=min(settings.context_tokens or limit, config.max_position_embeddings),
         recommended=_recommended(entry, generation.sampling),
         parameters=config.num_parameters,
@@ -118,11 +119,11 @@ def _weights_fingerprint(folder: Path) -> str:
 
 
 def _recommended(entry: ModelEntry, own: SamplingParams | None) -> SamplingParams:
-    """The card's advice for a known model, else what the folder itself says, else LFM2's."""
+    """The card's advice for a known model, else the folder's own, else that of the family."""
     if entry.builtin:
         # The guide has one right answer for each question; chance can only spoil it.
         return SamplingParams(temperature=0.0, min_p=0.0, repetition_penalty=1.0)
     card = find_card(entry.name)
     if card is not None:
         return card.sampling
-    return own or SamplingParams()
+    return own or recommended_sampling(entry.name) or SamplingParams()
