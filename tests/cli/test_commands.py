@@ -39,6 +39,14 @@ def test_models_show_tells_what_is_known_of_a_model(lfm2chat):
     assert "LFM Open License" in shown
 
 
+def test_models_show_tells_what_one_must_know_to_use_a_model(lfm2chat):
+    shown = lfm2chat("models", "show", "LFM2-350M-ENJP-MT").stdout
+
+    assert "must be exactly one of those named" in shown
+    assert "Translate to Japanese." in shown
+    assert "Translate to English." in shown
+
+
 def test_a_model_on_disk_is_listed_and_a_broken_one_says_why(lfm2chat, make_model):
     make_model("Stranger")
     broken = make_model("Broken")

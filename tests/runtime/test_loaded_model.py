@@ -1,0 +1,90 @@
+"""What comes into memory with a model beside its weights: end tokens, sampling, limits."""
+
+import json
+
+import pytest
+
+from lfm2chat.errors import ModelError, TokenizerError
+from lfm2chat.runtime.loaded import load_model
+from lfm2chat.runtime.models import resolve_model
+from lfm2chat.settings import Settings
+from lfm2chat.spec import SamplingParams
+
+
+@pytest.fixture
+def load(paths):
+    def load(name, **settings):
+        return load_model(resolve_model(name, paths.models), Settings(**settings))
+
+    return load
+
+
+def test_an_answer_ends_at_both_end_tokens_whatever_the_folder_declares(load, make_model):
+    folder = make_model("Stranger")
+    (folder / "generation_config.json").write_text('{"eos_token_id": 7}')
+    assert load("guide").eos_token_ids == {2, 7}
+    assert load("Stranger").eos_token_ids == {2, 7}
+
+    (folder / "generation_config.json").write_text('{"eos_token_id": [7, 11]}')
+    assert load("Stranger").eos_token_ids == {2, 7, 11}
+
+
+def test_the_guide_is_not_left_to_chance(load):
+    assert load("guide").recommended.greedy
+
+
+def test_a_known_model_is_sampled_as_its_card_says(load, make_model):
+    folder = make_model("LFM2-350M-Extract")
+    (folder / "generation_config.json").write_text('{"temperature": 1.5}')
+
+    assert load("LFM2-350M-Extract").recommended.greedy
+
+
+def test_a_stranger_is_sampled_as_it_says_else_as_its_family_else_as_lfm2(load, make_model):
+    relative = make_model("My-LFM2.5-350M-tuned")
+    family = load("My-LFM2.5-350M-tuned").recommended
+    assert family.temperature == pytest.approx(0.1)
+    assert family.top_k == 50
+
+    (relative / "generation_config.json").write_text('{"temperature": 0.7, "do_sample": true}')
+    assert load("My-LFM2.5-350M-tuned").recommended.temperature == pytest.approx(0.7)
+
+    make_model("Stranger")
+    assert load("Stranger").recommended == SamplingParams()
+
+
+def test_the_context_is_the_products_or_the_settings_but_never_above_the_models(load, make_model):
+    make_model("Long", max_position_embeddings=128_000)
+    make_model("Short", max_position_embeddings=512)
+
+    assert load("Long").context_tokens == 32_768
+    assert load("Long", context_tokens=65_536).context_tokens == 65_536
+    assert load("Short", context_tokens=65_536).context_tokens == 512
+
+
+def test_other_weights_or_another_precision_have_another_fingerprint(load, make_model):
+    folder = make_model("Stranger")
+    first = load("Stranger").fingerprint
+    assert load("Stranger").fingerprint == first
+    assert load("Stranger", dtype="bfloat16").fingerprint != first
+
+    weights = folder / "model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    assert load("Stranger").fingerprint != first
+
+
+def test_files_of_two_models_in_one_folder_are_refused(load, make_model):
+    make_model("Mixed", vocab_size=300)
+
+    with pytest.raises(TokenizerError, match="mixes|has .* tokens"):
+        load("Mixed")
+
+
+def test_a_broken_folder_is_refused_with_the_reason(load, make_model):
+    folder = make_model("Broken")
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+
+    with pytest.raises(ModelError, match="cannot be used"):
+        load("Broken")
