@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lfm2chat.engine.batch import BatchDecoder, CacheBatch
-from lfm2chat.engine.cache import CacheMark, CacheSegment, HybridCache, Lfm2HybridConvCache
+from lfm2chat.engine.cache import HybridCache, Lfm2HybridConvCache
 from lfm2chat.engine.cache_file import CacheHeader, load_cache, read_cache_header, save_cache
 from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
 from lfm2chat.engine.decoding import DecodedToken, Decoding, LanguageModel, TokenChoice, decode
@@ -12,6 +12,7 @@ from lfm2chat.engine.generate import ChunkPace, ScoredToken, prefill, score
 from lfm2chat.engine.memory import available_memory_bytes, estimate_bytes
 from lfm2chat.engine.model import Lfm2Model
 from lfm2chat.engine.outputs import CausalLMOutput, ModelOutput
+from lfm2chat.engine.places import CacheMark, CacheSegment
 from lfm2chat.engine.sampling import Sampler
 
 __all__ = [

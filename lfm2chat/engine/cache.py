@@ -18,55 +18,16 @@ error of the columns reaches no further than W - 1 tokens in each conv layer, an
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from lfm2chat.engine.attention import Visibility, attend
 from lfm2chat.engine.keyvalues import GROWTH_STEP, KeyValues
+from lfm2chat.engine.places import CacheMark, CacheSegment, Marks
 from lfm2chat.errors import CacheError
-from lfm2chat.spec.config import ATTENTION, Lfm2Config
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class CacheMark:
-    """A place to come back to: the length in tokens, and the conv columns there.
-
-    Made by :meth:`HybridCache.mark`, good for that cache only, until its tokens are forgotten.
-    """
-
-    length: int
-    serial: int
-    owner: object = field(repr=False)  # stands for the cache, without keeping it alive
-    conv_columns: tuple[Tensor, ...] = field(repr=False)  # each (B, D, W - 1)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the mark holds."""
-        return sum(columns.nbytes for columns in self.conv_columns)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CacheSegment:
-    """A copy of the tokens from ``start`` to ``end``, to be spliced in again after others.
-
-    Made by :meth:`HybridCache.segment`. It fits every cache of the same model, precision and
-    batch size whose first ``start`` tokens are the same; who splices it knows that they are.
-    """
-
-    start: int
-    end: int
-    pieces: tuple[Tensor, ...] = field(repr=False)
-    conv_columns: tuple[Tensor, ...] = field(repr=False)  # at ``end``, each (B, D, W - 1)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the segment holds."""
-        return sum(tensor.nbytes for tensor in (*self.pieces, *self.conv_columns))
+from lfm2chat.spec.config import Lfm2Config
 
 
 class HybridCache:
@@ -95,7 +56,9 @@ class HybridCache:
         self.quantized = quantized
         self._length = 0
         self._position = 0
-        self._slots = slots(config)
+        # For each layer, its number among the layers of its kind.
+        kinds = (config.attention_layers, config.conv_layers)
+        self._slots = {layer: slot for layers in kinds for slot, layer in enumerate(layers)}
         self._keyvalues = KeyValues(
             config,
             batch_size=batch_size,
@@ -107,10 +70,7 @@ class HybridCache:
         self._conv: list[Tensor] = self._empty_columns()
         self._staged: dict[int, Tensor] = {}
         self._new_tokens = 0
-        # The marks that are still good, as long as somebody holds them.
-        self._marks: WeakValueDictionary[int, CacheMark] = WeakValueDictionary()
-        self._serials = itertools.count(1)
-        self._identity = object()
+        self._marks = Marks()
 
     @property
     def length(self) -> int:
@@ -149,10 +109,7 @@ class HybridCache:
             CacheError: The cache was rewound, and the tokens before its end are still to be read.
         """
         self._check_settled("marked")
-        columns = tuple(kept.clone() for kept in self._conv)
-        mark = CacheMark(self._length, next(self._serials), self._identity, columns)
-        self._marks[mark.serial] = mark
-        return mark
+        return self._marks.make(self._length, self._conv)
 
     def restore(self, mark: CacheMark) -> None:
         """Forget every token after ``mark``, in place.
@@ -163,7 +120,7 @@ class HybridCache:
         Raises:
             CacheError: ``mark`` is from another cache or was dropped when its tokens were.
         """
-        self._check(mark)
+        self._marks.check(mark)
         self._cut(mark.length, mark.length, mark.conv_columns)
 
     def rewind(self, length: int) -> int:
@@ -199,7 +156,7 @@ class HybridCache:
         position: int
         columns: Sequence[Tensor]
         if isinstance(at, CacheMark):
-            self._check(at)
+            self._marks.check(at)
             length = position = at.length
             columns = at.conv_columns
         else:
@@ -254,11 +211,11 @@ class HybridCache:
                 f" a cache of {self._length}",
                 hint="splice the tokens before them first",
             )
-        self._check_pieces(segment)
+        segment.check(self._keyvalues.slices(0), self._conv)
         self._keyvalues.reserve(length, keep=segment.start)
         self._keyvalues.copy_in(segment.start, segment.pieces, length - segment.start)
         # What stood behind the segment's start is gone, the end of the cache with it.
-        self._forget_marks(segment.start)
+        self._marks.forget(beyond=segment.start)
         if length == segment.end:
             self._cut(length, length, segment.conv_columns)
         else:
@@ -281,7 +238,7 @@ class HybridCache:
         """
         self._keyvalues.reserve(length, keep=0)
         self._cut(length, length, self._empty_columns())
-        self._marks.clear()
+        self._marks.forget(beyond=-1)
         return self.tensors()
 
     # --- what the model calls, in this order: begin, one call for each layer, commit ---
@@ -363,9 +320,8 @@ class HybridCache:
         return self._marked_before(length)
 
     def _marked_before(self, length: int) -> tuple[int, Sequence[Tensor]]:
-        marks = [mark for mark in self._marks.values() if mark.length <= length]
-        nearest = max(marks, key=lambda mark: mark.length, default=None)
-        if nearest is not None and nearest.length >= length - self.reach:
+        nearest = self._marks.nearest(length, within=self.reach)
+        if nearest is not None:
             return nearest.length, nearest.conv_columns
         return max(0, length - self.reach), self._empty_columns()
 
@@ -373,20 +329,7 @@ class HybridCache:
         self._conv = [kept.clone() for kept in columns]
         self._length, self._position = length, position
         self._staged = {}
-        self._forget_marks(length)
-
-    def _forget_marks(self, length: int) -> None:
-        for serial, mark in list(self._marks.items()):
-            if mark.length > length:
-                self._marks.pop(serial, None)
-
-    def _check(self, mark: CacheMark) -> None:
-        if mark.owner is not self._identity or mark.serial not in self._marks:
-            raise CacheError(
-                f"the mark at {mark.length} tokens is from another cache, or its tokens were"
-                " forgotten by a restore to an earlier mark",
-                hint="take a new mark, or read the tokens again",
-            )
+        self._marks.forget(beyond=length)
 
     def _check_settled(self, what: str) -> None:
         if self._position != self._length:
@@ -396,21 +339,6 @@ class HybridCache:
                 hint="read on from `position` first",
             )
 
-    def _check_pieces(self, segment: CacheSegment) -> None:
-        ours = self._keyvalues.slices(0)
-        fits = len(ours) == len(segment.pieces) and all(
-            mine.shape[:2] == piece.shape[:2]
-            and mine.shape[3] == piece.shape[3]
-            and mine.dtype == piece.dtype
-            for mine, piece in zip(ours, segment.pieces, strict=False)
-        )
-        shapes = [tuple(kept.shape) for kept in self._conv]
-        if not fits or shapes != [tuple(kept.shape) for kept in segment.conv_columns]:
-            raise CacheError(
-                "the segment was cut from the cache of another model, batch or precision",
-                hint="read its tokens anew",
-            )
-
     def _empty_columns(self) -> list[Tensor]:
         shape = (self.batch_size, self.config.hidden_size, self.config.conv_L_cache - 1)
         with torch.inference_mode(mode=False):
@@ -418,16 +346,6 @@ class HybridCache:
                 torch.zeros(shape, dtype=self.dtype, device=self.device)
                 for _ in self.config.conv_layers
             ]
-
-
-def slots(config: Lfm2Config) -> Sequence[int]:
-    """For each layer, its number among the layers of its kind."""
-    seen = {True: 0, False: 0}
-    numbers = []
-    for kind in config.layer_types:
-        numbers.append(seen[kind == ATTENTION])
-        seen[kind == ATTENTION] += 1
-    return numbers
 
 
 Lfm2HybridConvCache = HybridCache
