@@ -18,7 +18,8 @@
     ├── DiskFullError                 5
     ├── StoreError                    6   the store cannot be read or written
     │   └── ConversationNotFoundError 6
-    └── NotEnoughMemoryError          7
+    ├── NotEnoughMemoryError          7
+    └── VerifyError                   8   our engine and `transformers` differ on a model
 
 The message says what is, with the values; the hint says what to do about it. Both are plain
 text; whoever shows them passes them through :func:`lfm2chat.chat.text.safe`.
@@ -128,3 +129,9 @@ class NotEnoughMemoryError(Lfm2ChatError):
     """The model does not fit into the memory that is free."""
 
     exit_code = 7
+
+
+class VerifyError(Lfm2ChatError):
+    """`lfm2chat verify` found numbers that differ by more than is promised."""
+
+    exit_code = 8

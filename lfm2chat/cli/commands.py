@@ -12,6 +12,7 @@ from lfm2chat.cli.conversations import conversations_app
 from lfm2chat.cli.doctor import doctor
 from lfm2chat.cli.models import models_app
 from lfm2chat.cli.open import open_app
+from lfm2chat.cli.verify import verify
 
 app = typer.Typer(
     name="lfm2chat",
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command("ask")(ask)
 app.command("doctor")(doctor)
+app.command("verify")(verify)
 app.add_typer(models_app, name="models")
 app.add_typer(conversations_app, name="conversations")
 

@@ -1,0 +1,225 @@
+"""Our engine beside `transformers` on one model of the user's: the proof on the real weights.
+
+In: a model on disk. Out: a :class:`Report`, a list of figures, each with what is promised. The
+two engines are never in memory together: `transformers` runs in a process of its own, before ours.
+Reads the model, writes into a temporary folder only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import lfm2chat
+from lfm2chat.chat.template import ChatTemplate
+from lfm2chat.chat.tokenizer import Tokenizer
+from lfm2chat.checks.verify_figures import Figure, Sequences, float32_figures, low_figures
+from lfm2chat.checks.verify_oracle import OFFLINE, Request
+from lfm2chat.checks.verify_prompts import QUICK, Prompt, control_texts, prompts
+from lfm2chat.engine import (
+    available_memory_bytes,
+    choose_device,
+    estimate_bytes,
+    set_threads,
+)
+from lfm2chat.errors import ModelError, NotEnoughMemoryError
+from lfm2chat.modelfiles import read_config
+from lfm2chat.runtime.models import ModelEntry
+from lfm2chat.settings import Settings
+from lfm2chat.spec import Lfm2Config
+
+GREEDY, GREEDY_QUICK = 64, 16
+LONGEST = 2048
+"""Tokens: longer prompts are cut there."""
+ORACLE_BYTES = 500 * 2**20
+"""What `transformers` takes by being imported, beside its model."""
+USABLE_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a comparison found, and what was compared."""
+
+    model: str
+    parameters: int
+    device: str
+    sequences: int
+    tokens: int
+    figures: tuple[Figure, ...]
+    versions: dict[str, str]
+    seconds: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise holds."""
+        return all(figure.kept for figure in self.figures)
+
+    @property
+    def worst(self) -> Figure:
+        """The figure that comes nearest to its promise, or exceeds it most."""
+        measured = [f for f in self.figures if f.value is not None and f.promise]
+        return max(measured, key=lambda f: (f.value or 0.0) / (f.promise or 1.0))
+
+
+def verify(
+    entry: ModelEntry,
+    settings: Settings,
+    *,
+    quick: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+    oracle_folder: Path | None = None,
+) -> Report:
+    """Compare the two engines on ``entry``; ``progress`` is told what comes next.
+
+    ``quick`` reads two prompts, in float32 only. `transformers` reads ``oracle_folder`` where one
+    is given (a test compares different models so). Takes minutes for a large model; one thread.
+
+    Raises:
+        ModelError: The model is broken or no LFM2, or `transformers` cannot run it.
+        NotEnoughMemoryError: One float32 model at a time does not fit; nothing was loaded.
+    """
+    started = time.monotonic()
+    if entry.problem:
+        raise ModelError(
+            f"{entry.name} cannot be used: {entry.problem}",
+            hint=f"look at {entry.folder}, or fetch it again with `lfm2chat models pull`",
+        )
+    config = read_config(entry.folder)
+    chosen = [prompt for prompt in prompts() if not quick or prompt.name in QUICK]
+    tokenizer = Tokenizer.from_folder(entry.folder)
+    template = ChatTemplate.from_folder(entry.folder, tokenizer)
+    own_ids = [prompt.ids(tokenizer, template) for prompt in chosen]
+    greedy = GREEDY_QUICK if quick else GREEDY
+    longest = min(LONGEST, config.max_position_embeddings - greedy)
+    cut = [ids[:longest] for ids in own_ids]
+    _look_at_memory(entry, config, longest=max(map(len, cut)) + greedy)
+    oracle = _Oracle(
+        folder=oracle_folder or entry.folder,
+        model=entry.name,
+        device=choose_device(settings.device),
+        threads=set_threads(settings.threads),
+    )
+
+    def figures(folder: Path) -> Iterator[Figure]:
+        progress("transformers reads and writes in float32")
+        texts = [prompt.text for prompt in chosen if not prompt.turns] + list(control_texts())
+        answer = oracle.ask(folder / "float32", cut, greedy=greedy, prompts=chosen, texts=texts)
+        ours = [ids for prompt, ids in zip(chosen, own_ids, strict=True) if prompt.turns]
+        yield _equal("tokens of conversations", ours, answer["conversations"])
+        ours = [tokenizer.encode(text, add_special_tokens=True) for text in texts]
+        yield _equal("tokens of texts", ours, answer["texts"])
+        sequences = Sequences(
+            entry.folder, oracle.device, tuple(map(len, cut)), answer["sequences"], folder
+        )
+        progress("lfm2chat reads in float32")
+        yield from float32_figures(sequences)
+        if not quick:
+            progress("transformers reads in bfloat16")
+            oracle.ask(folder / "bfloat16", sequences.ids, dtype="bfloat16")
+            progress("lfm2chat reads in bfloat16")
+            yield from low_figures(sequences, "bfloat16")
+
+    with tempfile.TemporaryDirectory(prefix="lfm2chat-") as folder:
+        found = tuple(figures(Path(folder)))
+    return Report(
+        model=entry.name,
+        parameters=config.num_parameters,
+        device=str(oracle.device),
+        sequences=len(cut),
+        tokens=sum(map(len, cut)) + greedy * len(cut),
+        figures=found,
+        versions={
+            "lfm2chat": lfm2chat.__version__,
+            "torch": torch.__version__,
+            "transformers": oracle.version,
+        },
+        seconds=time.monotonic() - started,
+    )
+
+
+def _look_at_memory(entry: ModelEntry, config: Lfm2Config, *, longest: int) -> None:
+    """Refuse what would not fit: one model in float32, and the logits of a sequence three times."""
+    available = available_memory_bytes()
+    model = estimate_bytes(config, torch.float32, context_tokens=2 * longest)
+    needed = model + 3 * longest * config.vocab_size * torch.float32.itemsize + ORACLE_BYTES
+    if available is not None and needed > USABLE_SHARE * available:
+        raise NotEnoughMemoryError(
+            f"comparing {entry.name} in float32 needs about {needed / 1e9:.1f} GB, and"
+            f" {available / 1e9:.1f} GB are free",
+            hint="close other programs, or verify a smaller model",
+        )
+
+
+def _equal(check: str, ours: list[list[int]], theirs: list[list[int]]) -> Figure:
+    same = sum(mine == other for mine, other in zip(ours, theirs, strict=True))
+    return Figure(check, "", same == len(ours), text=f"{same} of {len(ours)} equal")
+
+
+@dataclass(slots=True)
+class _Oracle:
+    """`transformers`, in a process of its own for each question."""
+
+    folder: Path
+    model: str
+    device: torch.device
+    threads: int
+    version: str = ""
+
+    def ask(
+        self,
+        out: Path,
+        sequences: Sequence[list[int]],
+        *,
+        dtype: str = "float32",
+        greedy: int = 0,
+        prompts: Sequence[Prompt] = (),
+        texts: Sequence[str] = (),
+    ) -> dict[str, list[list[int]]]:
+        """Logits of ``sequences`` into ``out``; the ids that it was asked for.
+
+        Raises:
+            ModelError: It ended with an error; its last line is told.
+        """
+        out.mkdir()
+        request = Request(
+            folder=str(self.folder),
+            dtype=dtype,
+            device=str(self.device),
+            threads=self.threads,
+            out=str(out),
+            sequences=list(sequences),
+            greedy=greedy,
+            texts=list(texts),
+            conversations=[
+                [{"role": role, "content": text} for role, text in prompt.turns]
+                for prompt in prompts
+                if prompt.turns
+            ],
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "lfm2chat.checks.verify_oracle"],
+            input=request.to_json(),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            env={**os.environ, **OFFLINE},
+        )
+        if done.returncode != 0:
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise ModelError(
+                f"transformers cannot run {self.model}: {reason}",
+                hint="`lfm2chat doctor` shows its version; 5.23 or later knows LFM2",
+            )
+        answer = json.loads(done.stdout)
+        self.version = answer.pop("transformers")
+        return dict(answer)
