@@ -1,0 +1,133 @@
+"""`lfm2chat verify` agrees where the engines agree, and finds what differs."""
+
+import functools
+import json
+import subprocess
+
+import pytest
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from lfm2chat.checks import verify as verify_module
+from lfm2chat.cli.commands import app
+from lfm2chat.engine import HybridCache
+from lfm2chat.errors import ModelError, NotEnoughMemoryError
+
+
+def change_one_weight(folder):
+    """Add a tenth to one row of one layer."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.2.feed_forward.w2.weight"][3] += 0.1
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def forget_a_merge(folder):
+    """Let the tokenizer lose a merge that common words need."""
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    del tokenizer["model"]["merges"][:3]
+    path.write_text(json.dumps(tokenizer))
+
+
+def failed(report):
+    return {(figure.check, figure.precision) for figure in report.figures if not figure.kept}
+
+
+def figure(report, check, precision):
+    return next(f for f in report.figures if (f.check, f.precision) == (check, precision))
+
+
+def test_an_untied_model_in_two_bf16_files_agrees_in_every_check(untied_in_two_files, compare):
+    told = []
+    report = compare("Two", progress=told.append)
+
+    assert report.kept, failed(report)
+    assert len(told) == 4
+    assert len(report.figures) == len({(f.check, f.precision) for f in report.figures})
+    assert figure(report, "tokens of conversations", "").text == "7 of 7 equal"
+    assert 0 < figure(report, "logits, one by one", "float32").value <= 1e-4
+    low = figure(report, "logits, whole", "bfloat16")
+    assert 1e-4 < low.value <= low.promise  # so another precision was really computed in
+    assert figure(report, "KL, mean", "8-bit cache").value > 0
+    assert report.worst in report.figures
+
+
+def test_one_weight_that_differs_is_found(make_model, copy_of, monkeypatch, paths):
+    theirs = copy_of(make_model("Ours"))
+    change_one_weight(theirs)
+    changed = functools.partial(verify_module.verify, oracle_folder=theirs)
+    monkeypatch.setattr(verify_module, "verify", changed)
+
+    done = CliRunner().invoke(app, ["verify", "Ours", "--quick"])
+
+    assert done.exit_code == 8
+    lines = done.stdout.splitlines()
+    assert sum(line.endswith("FAILED") for line in lines) >= 9
+    assert all(line.endswith("ok") for line in lines if line.startswith("tokens of"))
+    assert "differs from transformers" in done.stderr
+    assert "logits, whole float32" in done.stderr
+
+
+def test_other_tokens_and_a_cache_that_forgets_too_little_are_found(
+    make_model, copy_of, compare, monkeypatch
+):
+    theirs = copy_of(make_model("Ours"))
+    forget_a_merge(theirs)
+    # As if no token had to be read again after going back: the conv layers lack their columns.
+    monkeypatch.setattr(HybridCache, "reach", property(lambda _: 0))
+
+    found = failed(compare("Ours", quick=True, oracle_folder=theirs))
+
+    assert ("tokens of conversations", "") in found
+    assert {("logits, back, no mark", "float32"), ("logits, spliced", "float32")} <= found
+    assert ("logits, whole", "float32") not in found
+    assert ("logits, back to a mark", "float32") not in found
+
+
+def test_a_model_that_does_not_fit_is_refused_before_anything_is_loaded(compare, monkeypatch):
+    monkeypatch.setattr(verify_module, "available_memory_bytes", lambda: 10 * 2**20)
+
+    def never(*arguments, **options):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(subprocess, "run", never)
+    with pytest.raises(NotEnoughMemoryError, match=r"needs about \d\.\d GB") as refused:
+        compare("guide")
+    assert refused.value.hint
+
+
+def test_what_transformers_cannot_run_is_told_with_its_reason(make_model, copy_of, compare):
+    theirs = copy_of(make_model("Ours"))
+    (theirs / "model.safetensors").write_bytes(b"nothing")
+
+    with pytest.raises(ModelError, match="transformers cannot run Ours: "):
+        compare("Ours", quick=True, oracle_folder=theirs)
+
+
+def test_a_broken_model_is_refused_with_what_is_wrong(make_model, compare):
+    (make_model("Broken") / "config.json").write_text(json.dumps({"model_type": "llama"}))
+
+    with pytest.raises(ModelError, match="cannot be used"):
+        compare("Broken")
+
+
+@pytest.mark.long
+def test_the_350m_configuration_agrees_in_every_check(make_model, compare):
+    make_model(
+        "Large",
+        hidden_size=1024,
+        intermediate_size=6656,
+        block_auto_adjust_ff_dim=True,
+        num_hidden_layers=16,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        head_dim=64,
+        vocab_size=65_536,
+        max_position_embeddings=128_000,
+        full_attn_idxs=[2, 5, 8, 10, 12, 14],
+        layer_types=None,
+    )
+    report = compare("Large")
+
+    assert report.parameters == 354_483_968
+    assert report.kept, failed(report)
