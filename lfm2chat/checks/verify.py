@@ -25,6 +25,7 @@ from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.checks.verify_figures import Figure, Sequences, float32_figures, low_figures
 from lfm2chat.checks.verify_oracle import OFFLINE, Request
 from lfm2chat.checks.verify_prompts import QUICK, Prompt, control_texts, prompts
+from lfm2chat.checks.verify_reading import AFTER
 from lfm2chat.engine import (
     available_memory_bytes,
     choose_device,
@@ -99,7 +100,7 @@ def verify(
     template = ChatTemplate.from_folder(entry.folder, tokenizer)
     own_ids = [prompt.ids(tokenizer, template) for prompt in chosen]
     greedy = GREEDY_QUICK if quick else GREEDY
-    longest = min(LONGEST, config.max_position_embeddings - greedy)
+    longest = min(LONGEST, config.max_position_embeddings - greedy - AFTER)
     cut = [ids[:longest] for ids in own_ids]
     _look_at_memory(entry, config, longest=max(map(len, cut)) + greedy)
     oracle = _Oracle(

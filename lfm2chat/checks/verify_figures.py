@@ -107,11 +107,11 @@ def low_figures(sequences: Sequences, precision: str) -> Iterator[Figure]:
     yield Figure("KL, mean", precision, kept, ours.kl_mean, theirs.kl_mean, promise)
     yield Figure("KL, worst", precision, True, ours.kl_worst, theirs.kl_worst)
     yield Figure(
-        "same first choice", precision, True, text=f"{ours.choices} (theirs {theirs.choices})"
+        "same first choice", precision, True, text=f"{ours.choices} (theirs {theirs.same})"
     )
     for _, reading in sequences.readings(model, quantized=True):
         eight.add(model.all_logits(reading.ids, reading.cache())[0].cpu(), reading)
-    precision = f"{precision}, cache in 8 bits"
+    precision = "8-bit cache"
     yield Figure("KL, mean", precision, eight.kl_mean <= promise, eight.kl_mean, None, promise)
     yield Figure("same first choice", precision, True, text=eight.choices)
 
@@ -122,8 +122,8 @@ class _Totals:
     def __init__(self) -> None:
         self.distance = 0.0
         self.kl_worst = 0.0
+        self.same = 0
         self._kl_sum = 0.0
-        self._same = 0
         self._tokens = 0
 
     def add(self, logits: Tensor, reading: Reading) -> None:
@@ -134,7 +134,7 @@ class _Totals:
         kl = (true.exp() * (true - other)).sum(-1).clamp_min(0.0)  # (T,)
         self._kl_sum += float(kl.sum())
         self.kl_worst = max(self.kl_worst, float(kl.max()))
-        self._same += int((truth.argmax(-1) == logits.argmax(-1)).sum())
+        self.same += int((truth.argmax(-1) == logits.argmax(-1)).sum())
         self._tokens += truth.shape[0]
 
     @property
@@ -145,7 +145,7 @@ class _Totals:
     @property
     def choices(self) -> str:
         """How often the likeliest token is the true one."""
-        return f"{self._same} of {self._tokens} tokens"
+        return f"{self.same} of {self._tokens}"
 
 
 def _ways(sequences: Sequences, model: Lfm2ForCausalLM) -> dict[str, float]:

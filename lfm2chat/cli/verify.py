@@ -55,7 +55,7 @@ def _table(report: Report) -> str:
         f"{report.model}: {report.parameters:,} parameters, on {report.device}",
         f"{report.sequences} sequences, {report.tokens:,} tokens",
         "",
-        f"{'':26}{'precision':10}{'lfm2chat':>10}{'transf.':>10}{'promised':>10}",
+        f"{'':24}{'precision':12}{'lfm2chat':>10}{'transf.':>10}{'promised':>10}",
         *(_line(figure) for figure in report.figures),
         "",
         "Logits: the largest difference from transformers in float32, in units of the",
@@ -76,7 +76,7 @@ def _line(figure: Figure) -> str:
     state = (
         "" if figure.promise is None and not figure.text else ("ok" if figure.kept else "FAILED")
     )
-    return f"{figure.check:26}{figure.precision:10}{result:30}  {state}".rstrip()
+    return f"{figure.check:24}{figure.precision:12}{result:30}  {state}".rstrip()
 
 
 def _verdict(report: Report) -> str:
