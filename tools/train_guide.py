@@ -14,7 +14,7 @@ import math
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -242,20 +242,31 @@ def train(knowledge: Knowledge, options: argparse.Namespace) -> None:
     write_folder(learner.guide.cpu(), tokenizer, options.folder)
 
 
-def resume(learner: Learner, source: Path) -> None:
-    """Start from a checkpoint, or from the weights of a guide's folder, in place.
+def resume(learner: Learner, sources: Sequence[Path]) -> None:
+    """Start from a checkpoint or a guide's folder, of several from their average, in place.
 
-    Another number of answers than the source has means other answers: the second head, which
-    only helps to learn, starts anew then.
+    Weights that went on from the same ones average well, and the average errs less than each.
+    The second head, which only helps to learn, starts anew unless all know the same answers.
     """
+    states = [_weights(source) for source in sources]
+    own = learner.state_dict()
+    shared = {
+        name
+        for name, value in own.items()
+        if all(name in state and state[name].shape == value.shape for state in states)
+    }
+    if missing := {name for name in own if name.startswith("guide.")} - shared:
+        raise SystemExit(f"{', '.join(map(str, sources))}: no guide of this shape: {min(missing)}")
+    averages = {name: sum(state[name].float() for state in states) / len(states) for name in shared}
+    learner.load_state_dict(averages, strict=False)
+
+
+def _weights(source: Path) -> dict[str, torch.Tensor]:
     if source.is_dir():
         guide = Lfm2ForCausalLM.from_pretrained(source, dtype="float32", device="cpu")
-        learner.guide.load_state_dict(guide.state_dict())
-        return
-    state = torch.load(source, weights_only=True)
-    if state["intent_head.weight"].shape != learner.intent_head.weight.shape:
-        state = {name: value for name, value in state.items() if "intent_head" not in name}
-    learner.load_state_dict(state, strict=False)
+        return {f"guide.{name}": value for name, value in guide.state_dict().items()}
+    state: dict[str, torch.Tensor] = torch.load(source, weights_only=True)
+    return state
 
 
 def note_measure(report: Report, knowledge: Knowledge, folder: Path) -> None:
@@ -280,7 +291,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=GUIDE)
     parser.add_argument("--checkpoint", type=Path, help="keep the weights there while training")
     parser.add_argument(
-        "--resume", type=Path, help="start from a checkpoint, or from a guide's folder"
+        "--resume",
+        type=Path,
+        nargs="+",
+        help="start from checkpoints or guides' folders: of several, from their average",
     )
     parser.add_argument("--tokenizer", type=Path, help="that the resumed weights were made with")
     parser.add_argument("--rate", type=float, default=PEAK_RATE, help="the peak learning rate")
