@@ -44,46 +44,6 @@ def test_any_chunking_gives_the_same_logits(model_once, sizes, seed):
     assert cache.length == sum(sizes)
 
 
-IDS = st.lists(st.integers(0, 96), min_size=1, max_size=6)
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("append"), IDS),
-        st.tuples(st.just("mark"), st.none()),
-        st.tuples(st.just("restore"), st.integers(0, 9)),
-        st.tuples(st.just("fork"), st.integers(0, 9)),
-    ),
-    max_size=14,
-)
-
-
-@settings(max_examples=25, deadline=None)
-@given(steps=STEPS, last=IDS)
-def test_marks_restores_and_forks_equal_a_fresh_cache(model_once, steps, last):
-    cache, read = new_cache(model_once), []
-    marks = [(cache.mark(), [])]
-    for what, value in steps:
-        if what == "append":
-            feed(model_once, cache, value)
-            read = read + value
-        elif what == "mark":
-            marks.append((cache.mark(), read))
-        else:
-            mark, kept = marks[value % len(marks)]
-            if what == "fork":
-                original, cache = cache, cache.fork(mark)
-                before = original.length
-                feed(model_once, cache, [1, 2, 3])
-                assert original.length == before
-                cache = original.fork(mark)
-                marks = [(cache.mark(), kept)]
-            else:
-                cache.restore(mark)
-                marks = [(m, ids) for m, ids in marks if m.length <= mark.length]
-            read = kept
-        assert cache.length == len(read)
-    assert same(feed(model_once, cache, last), feed(model_once, new_cache(model_once), read + last))
-
-
 @pytest.fixture(scope="module")
 def model_once():
     """One model for all examples of a property."""
