@@ -162,6 +162,28 @@ def test_a_token_less_than_the_reach_is_not_exact(model):
     )
 
 
+def test_sixteen_layers_need_the_last_twenty_tokens_again_and_nineteen_do_not_do(
+    tiny, random_model
+):
+    published = tiny(num_hidden_layers=16, full_attn_idxs=(2, 5, 8, 10, 12, 14))
+    model = random_model(published, dtype=torch.float64)
+    for name, weight in model.named_parameters():
+        if name.endswith("conv.conv.weight"):
+            weight.normal_(0, 1)  # as large as trained ones
+    expected = whole(model, [*LONG[:40], 11])
+
+    def off(left_out):
+        cache = new_cache(model)
+        feed(model, cache, LONG)
+        assert cache.rewind(40) == 40 - cache.reach == 20
+        cache._position += left_out
+        logits = feed(model, cache, [*LONG[cache.position : 40], 11])
+        return float((logits - expected).abs().max() / expected.abs().max())
+
+    assert off(0) < 1e-12
+    assert off(1) > EXACT
+
+
 def test_a_mark_nearby_spares_the_tokens_before_it(model):
     cache = new_cache(model)
     feed(model, cache, LONG[:38])
