@@ -143,9 +143,7 @@ def measure_transformers(turns: Turns) -> dict[str, float]:
     with torch.inference_mode():
         reread = timed(lambda: theirs(ids, cache=cache, logits_to_keep=1))
         new = torch.tensor([make_ids(NEW, seed=1)])
-        follow_ups = [
-            timed(lambda: theirs(new, cache=cache, logits_to_keep=1)) for _ in range(3)
-        ]
+        follow_ups = [timed(lambda: theirs(new, cache=cache, logits_to_keep=1)) for _ in range(3)]
     return {"follow-up": statistics.median(follow_ups), "re-read": reread}
 
 
