@@ -1,0 +1,152 @@
+"""Log-probabilities: of text that is given, and of what else could have been written."""
+
+import math
+
+import pytest
+import torch
+
+from lfm2chat.engine import HybridCache, decode, prefill, score
+from lfm2chat.errors import ContextFullError, UsageError
+from lfm2chat.spec import SamplingParams
+
+TOLERANCE = 1e-4  # nats, in float32
+IDS = [(13 * i * i + 5 * i + 2) % 97 for i in range(300)]
+
+
+@pytest.fixture
+def model(tiny, random_model):
+    return random_model(tiny())
+
+
+@pytest.fixture
+def truth(model, oracle):
+    """The oracle's log-probabilities (T, V) after each of the ids."""
+    return oracle(model)(torch.tensor([IDS]), use_cache=False).logits[0].log_softmax(-1)
+
+
+def drain(reading):
+    told = []
+    while True:
+        try:
+            told.append(next(reading))
+        except StopIteration as stop:
+            return stop.value, told
+
+
+def new_cache(model):
+    return HybridCache(model.config, dtype=model.dtype)
+
+
+def test_each_given_token_has_the_oracles_log_probability(model, truth):
+    cache = new_cache(model)
+    scored, told = drain(score(model, IDS, cache))
+
+    assert [token.id for token in scored] == IDS
+    assert scored[0].logprob is None
+    assert scored[0].alternatives == ()
+    for place, token in enumerate(scored[1:], start=1):
+        assert token.logprob == pytest.approx(float(truth[place - 1, token.id]), abs=TOLERANCE)
+    assert cache.length == told[-1] == len(IDS)
+    assert told == sorted(told)
+
+
+def test_on_top_of_a_cache_the_first_token_has_one_too(model, truth):
+    cache = new_cache(model)
+    logits, _ = drain(prefill(model, IDS[:40], cache))
+    scored, _ = drain(score(model, IDS[40:], cache, logits=logits))
+
+    for place, token in enumerate(scored, start=40):
+        assert token.logprob == pytest.approx(float(truth[place - 1, token.id]), abs=TOLERANCE)
+    assert cache.length == len(IDS)
+
+
+def test_alternatives_are_the_likeliest_tokens_best_first(model, truth):
+    scored, _ = drain(score(model, IDS, new_cache(model), alternatives=5))
+
+    for place, token in enumerate(scored[1:], start=1):
+        expected = truth[place - 1].topk(5)
+        logprobs = [other.logprob for other in token.alternatives]
+        assert logprobs == pytest.approx(expected.values.tolist(), abs=TOLERANCE)
+        assert logprobs == sorted(logprobs, reverse=True)
+        for other in token.alternatives:  # by its own number: near ones may change places
+            assert other.logprob == pytest.approx(float(truth[place - 1, other.id]), abs=TOLERANCE)
+
+
+def test_all_alternatives_together_are_certain(model):
+    scored, _ = drain(score(model, IDS[:8], new_cache(model), alternatives=97))
+
+    for token in scored[1:]:
+        assert len({other.id for other in token.alternatives}) == 97
+        total = sum(math.exp(other.logprob) for other in token.alternatives)
+        assert total == pytest.approx(1, abs=1e-4)
+        own = next(other for other in token.alternatives if other.id == token.id)
+        assert own.logprob == pytest.approx(token.logprob, abs=1e-6)
+
+
+def test_a_score_that_is_cancelled_knows_what_it_read(model):
+    cache = new_cache(model)
+    asked = iter([False, True])
+    scored, _ = drain(score(model, IDS, cache, cancelled=lambda: next(asked)))
+
+    assert 0 < len(scored) < len(IDS)
+    assert cache.length == len(scored)
+
+
+def test_what_cannot_be_scored_is_refused(model):
+    cache = new_cache(model)
+    with pytest.raises(UsageError):
+        next(score(model, [], cache))
+    drain(prefill(model, IDS, cache))
+    cache.rewind(200)
+    with pytest.raises(UsageError, match="rewound"):
+        next(score(model, [1], cache))
+    with pytest.raises(ContextFullError):
+        next(score(model, [1] * 5000, new_cache(model)))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(temperature=0.0, min_p=0.0, repetition_penalty=1.0, seed=1),
+        SamplingParams(temperature=1.7, min_p=0.1, repetition_penalty=1.3, top_k=20, seed=1),
+    ],
+    ids=["greedy", "sampled"],
+)
+def test_written_tokens_have_the_models_own_log_probability_whatever_the_sampling(
+    params, model, oracle
+):
+    cache = new_cache(model)
+    logits, _ = drain(prefill(model, IDS[:30], cache))
+    written = []
+    for token in decode(
+        model,
+        logits,
+        cache,
+        params,
+        context_ids=IDS[:30],
+        eos_token_ids=frozenset(),
+        alternatives=3,
+    ):
+        written.append(token)
+        if len(written) == 20:
+            break
+
+    ids = IDS[:30] + [token.id for token in written]
+    truth = oracle(model)(torch.tensor([ids]), use_cache=False).logits[0].log_softmax(-1)
+    for place, token in enumerate(written, start=30):
+        row = truth[place - 1]
+        assert token.logprob == pytest.approx(float(row[token.id]), abs=TOLERANCE)
+        named = [other.logprob for other in token.alternatives]
+        assert named == pytest.approx(row.topk(3).values.tolist(), abs=TOLERANCE)
+        if params.greedy:
+            assert token.id == token.alternatives[0].id
+
+
+def test_no_alternatives_are_named_unless_asked_for(model):
+    cache = new_cache(model)
+    logits, _ = drain(prefill(model, IDS[:30], cache))
+    params = SamplingParams(seed=1)
+    token = next(
+        decode(model, logits, cache, params, context_ids=IDS[:30], eos_token_ids=frozenset())
+    )
+    assert token.alternatives == ()
