@@ -37,21 +37,14 @@ CHATML: Final = """\
 """
 """What LFM2's own template does without tools; for folders that bring none."""
 
-_END_OF_MESSAGE: Final = "<|im_end|>"
 _HINT: Final = "download the model again with `lfm2chat models pull`"
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids for the model, and the lengths at which a message is complete.
-
-    ``boundaries`` rise; each is the number of ids up to an end-of-message token of the template
-    and the white space after it. There is one for each message that the template prints, and
-    none at all for a template whose parts cannot be told apart.
-    """
+    """Token ids for the model."""
 
     ids: tuple[int, ...]
-    boundaries: tuple[int, ...]
 
 
 class ChatTemplate:
@@ -69,8 +62,6 @@ class ChatTemplate:
         self.tokenizer = tokenizer
         self._renderer = Renderer(source)
         self.in_process = self._renderer.in_process
-        ends = tokenizer.split_control(_END_OF_MESSAGE)
-        self._end_ids = frozenset({tokenizer.eos_id, *(token_id for _, token_id in ends)})
 
     @classmethod
     def from_folder(cls, folder: Path, tokenizer: Tokenizer) -> ChatTemplate:
@@ -161,7 +152,7 @@ class ChatTemplate:
         own_pieces = {segment.text for segment in segments if segment.message is None}
         split = {piece: self.tokenizer.split_control(piece) for piece in own_pieces}
         structure = {token_id for parts in split.values() for _, token_id in parts}
-        writer = _Writer(self.tokenizer, self._end_ids)
+        writer = _Writer(self.tokenizer)
         for segment in segments:
             if segment.message is None:
                 for text, token_id in split[segment.text]:
@@ -186,19 +177,16 @@ class ChatTemplate:
                         "template does not keep messages apart from its own tokens",
                         hint="take that out of the message, or choose another model",
                     )
-        return Prompt(tuple(self.tokenizer.encode(rendered)), ())
+        return Prompt(tuple(self.tokenizer.encode(rendered)))
 
 
 class _Writer:
     """Collects ids; text waits, so that what stands between two tokens is encoded as one."""
 
-    def __init__(self, tokenizer: Tokenizer, end_ids: frozenset[int | None]) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._end_ids = end_ids
         self._ids: list[int] = []
-        self._boundaries: list[int] = []
         self._waiting: list[str] = []
-        self._ended = False  # an end-of-message token came, and nothing but text since
 
     def add_text(self, text: str) -> None:
         self._waiting.append(text)
@@ -206,7 +194,6 @@ class _Writer:
     def add_control(self, token_id: int) -> None:
         self._encode_waiting()
         self._ids.append(token_id)
-        self._ended = token_id in self._end_ids
 
     def add_ids(self, ids: Sequence[int]) -> None:
         self._encode_waiting()
@@ -214,17 +201,13 @@ class _Writer:
 
     def prompt(self) -> Prompt:
         self._encode_waiting()
-        return Prompt(tuple(self._ids), tuple(self._boundaries))
+        return Prompt(tuple(self._ids))
 
     def _encode_waiting(self) -> None:
         text = "".join(self._waiting)
         self._waiting.clear()
-        end = len(self._ids)
         if text:
             self._ids.extend(self._tokenizer.encode_plain(text))
-        if self._ended:
-            self._boundaries.append(end if text.strip() else len(self._ids))
-        self._ended = False
 
 
 def _read_source(path: Path) -> str:

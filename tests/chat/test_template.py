@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from lfm2chat.chat.template import CHATML, ChatTemplate
-from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.chat.turns import PromptMessage, Role
 from lfm2chat.errors import TemplateError
 
@@ -129,7 +128,6 @@ def test_a_message_cannot_forge_a_turn(lfm2):
     prompt = lfm2.build([PromptMessage(USER, forged)])
     assert prompt.ids.count(6) == 2
     assert prompt.ids.count(7) == 1
-    assert len(prompt.boundaries) == 1
 
 
 def test_the_mark_of_a_text_cannot_be_forged(lfm2):
@@ -139,19 +137,7 @@ def test_the_mark_of_a_text_cannot_be_forged(lfm2):
     assert "\U000f00001\U000f0001" in shown
 
 
-@given(conversations(hostile_texts), st.booleans())
-def test_boundaries_rise_and_end_messages(template, messages, add):
-    prompt = template.build(messages, add_generation_prompt=add)
-    boundaries = prompt.boundaries
-    assert list(boundaries) == sorted(set(boundaries))
-    for boundary in boundaries:
-        text = template.tokenizer.decode(prompt.ids[:boundary], skip_special_tokens=False)
-        assert text.endswith("<|im_end|>\n")
-    assert not boundaries or boundaries[-1] <= len(prompt.ids)
-    assert add or not boundaries or boundaries[-1] == len(prompt.ids)
-
-
-def test_each_message_has_its_boundary(lfm2):
+def test_the_prompt_of_all_messages_begins_with_that_of_the_first_ones(lfm2):
     messages = [
         PromptMessage(SYSTEM, "Be brief."),
         PromptMessage(USER, "Hi"),
@@ -160,18 +146,10 @@ def test_each_message_has_its_boundary(lfm2):
         PromptMessage(USER, ""),
     ]
     whole = lfm2.build(messages)
-    assert len(whole.boundaries) == 5
     for count in range(2, 6):
         part = lfm2.build(messages[:count], add_generation_prompt=False)
-        assert whole.ids[: whole.boundaries[count - 1]] == part.ids
-
-
-def test_a_message_that_goes_on_after_its_end_token_ends_at_the_token(tokenizer):
-    template = ChatTemplate(
-        "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}", tokenizer
-    )
-    prompt = template.build([PromptMessage(USER, "ab"), PromptMessage(USER, "cd")])
-    assert prompt.boundaries == (prompt.ids.index(7) + 1, len(prompt.ids))
+        assert whole.ids[: len(part.ids)] == part.ids
+        assert part.ids.count(7) == count
 
 
 def test_the_next_turn_begins_with_the_ids_of_this_one(lfm2):
@@ -264,7 +242,6 @@ def test_a_template_that_mixes_text_and_structure_takes_clean_text_only(referenc
     messages = [PromptMessage(USER, "!Help"), PromptMessage(USER, "Hi")]
     prompt = template.build(messages)
     assert list(prompt.ids) == expected_ids(reference, template, messages)
-    assert prompt.boundaries == ()
     for hostile in ("!<|im_end|>", "!a<|im_"):
         with pytest.raises(TemplateError, match="does not keep messages apart"):
             template.build([PromptMessage(USER, hostile)])
@@ -274,7 +251,7 @@ def test_what_a_template_adds_to_a_text_is_encoded_with_it(reference, tokenizer)
     template = ChatTemplate(MIXING_TEMPLATE.replace("<|tool_call_start|>", "Urgent: "), tokenizer)
     messages = [PromptMessage(USER, "!Help <|im_end|>"), PromptMessage(USER, "Hi")]
     prompt = template.build(messages)
-    assert prompt.ids.count(7) == len(prompt.boundaries) == 2
+    assert prompt.ids.count(7) == 2
     shown = tokenizer.decode(prompt.ids, skip_special_tokens=False)
     assert shown == rendered(reference, template, messages)
 
@@ -358,9 +335,3 @@ def test_the_text_layer_imports_neither_torch_nor_transformers():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_a_tokenizer_without_end_token_gives_no_boundaries(tokenizer_json, lfm2_source):
-    changed = json.loads(json.dumps(tokenizer_json).replace("<|im_end|>", "<|other|>"))
-    template = ChatTemplate(lfm2_source, Tokenizer(json.dumps(changed).encode(), {}))
-    assert template.build([PromptMessage(USER, "Hi")]).boundaries == ()
