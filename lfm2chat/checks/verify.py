@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,11 +33,10 @@ from lfm2chat.engine import (
     estimate_bytes,
     set_threads,
 )
-from lfm2chat.errors import ModelError, NotEnoughMemoryError
+from lfm2chat.errors import DiskFullError, ModelError, NotEnoughMemoryError
 from lfm2chat.modelfiles import read_config
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.settings import Settings
-from lfm2chat.spec import Lfm2Config
 
 GREEDY, GREEDY_QUICK = 64, 16
 LONGEST = 2048
@@ -75,6 +75,7 @@ def verify(
     entry: ModelEntry,
     settings: Settings,
     *,
+    scratch: Path,
     quick: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     oracle_folder: Path | None = None,
@@ -82,11 +83,13 @@ def verify(
     """Compare the two engines on ``entry``; ``progress`` is told what comes next.
 
     ``quick`` reads two prompts, in float32 only. `transformers` reads ``oracle_folder`` where one
-    is given (a test compares different models so). Takes minutes for a large model; one thread.
+    is given (a test compares different models so). Its logits, hundreds of megabytes for a large
+    vocabulary, lie below ``scratch`` while this runs. Takes minutes for a large model; one thread.
 
     Raises:
         ModelError: The model is broken or no LFM2, or `transformers` cannot run it.
         NotEnoughMemoryError: One float32 model at a time does not fit; nothing was loaded.
+        DiskFullError: The logits would not fit below ``scratch``.
     """
     started = time.monotonic()
     if entry.problem:
@@ -94,50 +97,24 @@ def verify(
             f"{entry.name} cannot be used: {entry.problem}",
             hint=f"look at {entry.folder}, or fetch it again with `lfm2chat models pull`",
         )
-    config = read_config(entry.folder)
-    chosen = [prompt for prompt in prompts() if not quick or prompt.name in QUICK]
-    tokenizer = Tokenizer.from_folder(entry.folder)
-    template = ChatTemplate.from_folder(entry.folder, tokenizer)
-    own_ids = [prompt.ids(tokenizer, template) for prompt in chosen]
-    greedy = GREEDY_QUICK if quick else GREEDY
-    longest = min(LONGEST, config.max_position_embeddings - greedy - AFTER)
-    cut = [ids[:longest] for ids in own_ids]
-    _look_at_memory(entry, config, longest=max(map(len, cut)) + greedy)
+    plan = _Plan(entry, quick=quick)
+    plan.look_at_memory()
+    plan.look_at_disk(scratch)
     oracle = _Oracle(
         folder=oracle_folder or entry.folder,
         model=entry.name,
         device=choose_device(settings.device),
         threads=set_threads(settings.threads),
     )
-
-    def figures(folder: Path) -> Iterator[Figure]:
-        progress("transformers reads and writes in float32")
-        texts = [prompt.text for prompt in chosen if not prompt.turns] + list(control_texts())
-        answer = oracle.ask(folder / "float32", cut, greedy=greedy, prompts=chosen, texts=texts)
-        ours = [ids for prompt, ids in zip(chosen, own_ids, strict=True) if prompt.turns]
-        yield _equal("tokens of conversations", ours, answer["conversations"])
-        ours = [tokenizer.encode(text, add_special_tokens=True) for text in texts]
-        yield _equal("tokens of texts", ours, answer["texts"])
-        sequences = Sequences(
-            entry.folder, oracle.device, tuple(map(len, cut)), answer["sequences"], folder
-        )
-        progress("lfm2chat reads in float32")
-        yield from float32_figures(sequences)
-        if not quick:
-            progress("transformers reads in bfloat16")
-            oracle.ask(folder / "bfloat16", sequences.ids, dtype="bfloat16")
-            progress("lfm2chat reads in bfloat16")
-            yield from low_figures(sequences, "bfloat16")
-
-    with tempfile.TemporaryDirectory(prefix="lfm2chat-") as folder:
-        found = tuple(figures(Path(folder)))
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=scratch) as folder:
+        figures = tuple(plan.figures(oracle, Path(folder), progress))
     return Report(
         model=entry.name,
-        parameters=config.num_parameters,
+        parameters=plan.config.num_parameters,
         device=str(oracle.device),
-        sequences=len(cut),
-        tokens=sum(map(len, cut)) + greedy * len(cut),
-        figures=found,
+        sequences=len(plan.cut),
+        tokens=plan.tokens,
+        figures=figures,
         versions={
             "lfm2chat": lfm2chat.__version__,
             "torch": torch.__version__,
@@ -147,17 +124,78 @@ def verify(
     )
 
 
-def _look_at_memory(entry: ModelEntry, config: Lfm2Config, *, longest: int) -> None:
-    """Refuse what would not fit: one model in float32, and the logits of a sequence three times."""
-    available = available_memory_bytes()
-    model = estimate_bytes(config, torch.float32, context_tokens=2 * longest)
-    needed = model + 3 * longest * config.vocab_size * torch.float32.itemsize + ORACLE_BYTES
-    if available is not None and needed > USABLE_SHARE * available:
-        raise NotEnoughMemoryError(
-            f"comparing {entry.name} in float32 needs about {needed / 1e9:.1f} GB, and"
-            f" {available / 1e9:.1f} GB are free",
-            hint="close other programs, or verify a smaller model",
+class _Plan:
+    """What is read, and what that takes: nothing is loaded yet but the tokenizer."""
+
+    def __init__(self, entry: ModelEntry, *, quick: bool) -> None:
+        self.entry = entry
+        self.quick = quick
+        self.config = read_config(entry.folder)
+        self.prompts = [prompt for prompt in prompts() if not quick or prompt.name in QUICK]
+        self.tokenizer = Tokenizer.from_folder(entry.folder)
+        template = ChatTemplate.from_folder(entry.folder, self.tokenizer)
+        self.ids = [prompt.ids(self.tokenizer, template) for prompt in self.prompts]
+        self.greedy = GREEDY_QUICK if quick else GREEDY
+        longest = min(LONGEST, self.config.max_position_embeddings - self.greedy - AFTER)
+        self.cut = [ids[:longest] for ids in self.ids]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all sequences, with those that are written."""
+        return sum(map(len, self.cut)) + self.greedy * len(self.cut)
+
+    def look_at_memory(self) -> None:
+        """Refuse what would not fit: a float32 model, and the logits of a sequence three times."""
+        available = available_memory_bytes()
+        longest = max(map(len, self.cut)) + self.greedy
+        model = estimate_bytes(self.config, torch.float32, context_tokens=2 * longest)
+        needed = model + 3 * self._logits_bytes(longest) + ORACLE_BYTES
+        if available is not None and needed > USABLE_SHARE * available:
+            raise NotEnoughMemoryError(
+                f"comparing {self.entry.name} in float32 needs about {needed / 1e9:.1f} GB, and"
+                f" {available / 1e9:.1f} GB are free",
+                hint="close other programs, or verify a smaller model",
+            )
+
+    def look_at_disk(self, scratch: Path) -> None:
+        """Refuse logits, in float32 and in bf16, that would fill the disk."""
+        needed = int((1.0 if self.quick else 1.5) * self._logits_bytes(self.tokens))
+        free = shutil.disk_usage(scratch).free
+        if needed > USABLE_SHARE * free:
+            raise DiskFullError(
+                f"the logits of {self.entry.name} need {needed / 1e9:.2f} GB for a while, and"
+                f" {free / 1e9:.2f} GB are free in {scratch}",
+                hint="make some room, or try `--quick`",
+            )
+
+    def figures(
+        self, oracle: _Oracle, folder: Path, progress: Callable[[str], None]
+    ) -> Iterator[Figure]:
+        """Every line of the report, in order."""
+        progress("transformers reads and writes in float32")
+        texts = [prompt.text for prompt in self.prompts if not prompt.turns]
+        texts += control_texts()
+        answer = oracle.ask(
+            folder / "float32", self.cut, greedy=self.greedy, prompts=self.prompts, texts=texts
         )
+        ours = [ids for prompt, ids in zip(self.prompts, self.ids, strict=True) if prompt.turns]
+        yield _equal("tokens of conversations", ours, answer["conversations"])
+        ours = [self.tokenizer.encode(text, add_special_tokens=True) for text in texts]
+        yield _equal("tokens of texts", ours, answer["texts"])
+        prompt_tokens = tuple(map(len, self.cut))
+        sequences = Sequences(
+            self.entry.folder, oracle.device, prompt_tokens, answer["sequences"], folder
+        )
+        progress("lfm2chat reads in float32")
+        yield from float32_figures(sequences)
+        if not self.quick:
+            progress("transformers reads in bfloat16")
+            oracle.ask(folder / "bfloat16", sequences.ids, dtype="bfloat16")
+            progress("lfm2chat reads in bfloat16")
+            yield from low_figures(sequences, "bfloat16")
+
+    def _logits_bytes(self, tokens: int) -> int:
+        return tokens * self.config.vocab_size * torch.float32.itemsize
 
 
 def _equal(check: str, ours: list[list[int]], theirs: list[list[int]]) -> Figure:

@@ -36,6 +36,7 @@ def verify(
     report = compare(
         resolve_model(model, paths.models),
         read_settings(paths.config_file),
+        scratch=paths.cache,
         quick=quick,
         progress=narrate,
     )

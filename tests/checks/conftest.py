@@ -13,11 +13,17 @@ from lfm2chat.settings import Settings
 
 
 @pytest.fixture
-def compare(paths):
-    """Verify a model by its name."""
+def compare(paths, tmp_path):
+    """Verify a model by its name; nothing is left behind."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
 
     def compare(name, **options):
-        return verify(resolve_model(name, paths.models), Settings(), **options)
+        entry = resolve_model(name, paths.models)
+        try:
+            return verify(entry, Settings(), scratch=scratch, **options)
+        finally:
+            assert list(scratch.iterdir()) == []
 
     return compare
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from lfm2chat.checks import verify as verify_module
 from lfm2chat.cli.commands import app
 from lfm2chat.engine import HybridCache
-from lfm2chat.errors import ModelError, NotEnoughMemoryError
+from lfm2chat.errors import DiskFullError, ModelError, NotEnoughMemoryError
 
 
 def change_one_weight(folder):
@@ -94,6 +95,14 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_is_loaded(compare,
     with pytest.raises(NotEnoughMemoryError, match=r"needs about \d\.\d GB") as refused:
         compare("guide")
     assert refused.value.hint
+
+
+def test_logits_that_would_fill_the_disk_are_refused_first(compare, monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=10 * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    with pytest.raises(DiskFullError, match=r"need \d\.\d+ GB for a while"):
+        compare("guide")
 
 
 def test_what_transformers_cannot_run_is_told_with_its_reason(make_model, copy_of, compare):
