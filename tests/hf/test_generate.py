@@ -64,10 +64,12 @@ def test_a_sampled_batch_equals_transformers(prompts, both, options):
 
 
 def test_a_mask_is_inferred_from_pad_tokens_as_in_transformers(prompts, both):
-    with_mask = both(**prompts, max_new_tokens=30)
-    assert torch.equal(both(prompts.input_ids, max_new_tokens=30), with_mask)
+    # So hot that any other number gives other tokens, whatever the guide was taught.
+    options = {"do_sample": True, "temperature": 3.0, "max_new_tokens": 30}
+    with_mask = both(**prompts, **options)
+    assert torch.equal(both(prompts.input_ids, **options), with_mask)
     # a pad token that ends answers too is a token like any other
-    other = both(prompts.input_ids, max_new_tokens=30, pad_token_id=0, eos_token_id=[0, 7])
+    other = both(prompts.input_ids, pad_token_id=0, eos_token_id=[0, 7], **options)
     assert not torch.equal(other, with_mask)
 
 
