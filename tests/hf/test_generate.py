@@ -64,12 +64,15 @@ def test_a_sampled_batch_equals_transformers(prompts, both, options):
 
 
 def test_a_mask_is_inferred_from_pad_tokens_as_in_transformers(prompts, both):
-    # So hot that any other number gives other tokens, whatever the guide was taught.
+    # So much padding, and so hot, that whoever reads it writes something else.
     options = {"do_sample": True, "temperature": 3.0, "max_new_tokens": 30}
-    with_mask = both(**prompts, **options)
-    assert torch.equal(both(prompts.input_ids, **options), with_mask)
+    padding = torch.zeros(3, 200, dtype=torch.long)
+    ids = torch.cat([padding, prompts.input_ids], dim=1)
+    mask = torch.cat([padding, prompts.attention_mask], dim=1)
+    with_mask = both(ids, attention_mask=mask, **options)
+    assert torch.equal(both(ids, **options), with_mask)
     # a pad token that ends answers too is a token like any other
-    other = both(prompts.input_ids, pad_token_id=0, eos_token_id=[0, 7], **options)
+    other = both(ids, pad_token_id=0, eos_token_id=[0, 7], **options)
     assert not torch.equal(other, with_mask)
 
 
