@@ -7,14 +7,10 @@ Reads the model, writes into a temporary folder only.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +20,8 @@ import lfm2chat
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.checks.verify_figures import Figure, Sequences, float32_figures, low_figures
-from lfm2chat.checks.verify_oracle import OFFLINE, Request
-from lfm2chat.checks.verify_prompts import QUICK, Prompt, control_texts, prompts
+from lfm2chat.checks.verify_process import Oracle
+from lfm2chat.checks.verify_prompts import QUICK, control_texts, prompts
 from lfm2chat.checks.verify_reading import AFTER
 from lfm2chat.engine import (
     available_memory_bytes,
@@ -33,8 +29,8 @@ from lfm2chat.engine import (
     estimate_bytes,
     set_threads,
 )
-from lfm2chat.errors import DiskFullError, ModelError, NotEnoughMemoryError
-from lfm2chat.modelfiles import read_config
+from lfm2chat.errors import DiskFullError, ModelError, NotEnoughMemoryError, TokenizerError
+from lfm2chat.modelfiles import check_weights, read_config
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.settings import Settings
 
@@ -100,7 +96,7 @@ def verify(
     plan = _Plan(entry, quick=quick)
     plan.look_at_memory()
     plan.look_at_disk(scratch)
-    oracle = _Oracle(
+    oracle = Oracle(
         folder=oracle_folder or entry.folder,
         model=entry.name,
         device=choose_device(settings.device),
@@ -132,7 +128,15 @@ class _Plan:
         self.quick = quick
         self.config = read_config(entry.folder)
         self.prompts = [prompt for prompt in prompts() if not quick or prompt.name in QUICK]
+        # Before `transformers` allocates what a file says: that it is what the config says.
+        check_weights(entry.folder, self.config)
         self.tokenizer = Tokenizer.from_folder(entry.folder)
+        if self.tokenizer.vocab_size > self.config.vocab_size:
+            raise TokenizerError(
+                f"the tokenizer of {entry.name} has {self.tokenizer.vocab_size} tokens, "
+                f"its embedding {self.config.vocab_size}",
+                hint="the folder mixes the files of two models: fetch it again",
+            )
         template = ChatTemplate.from_folder(entry.folder, self.tokenizer)
         self.ids = [prompt.ids(self.tokenizer, template) for prompt in self.prompts]
         self.greedy = GREEDY_QUICK if quick else GREEDY
@@ -169,7 +173,7 @@ class _Plan:
             )
 
     def figures(
-        self, oracle: _Oracle, folder: Path, progress: Callable[[str], None]
+        self, oracle: Oracle, folder: Path, progress: Callable[[str], None]
     ) -> Iterator[Figure]:
         """Every line of the report, in order."""
         progress("transformers reads and writes in float32")
@@ -179,7 +183,11 @@ class _Plan:
             folder / "float32", self.cut, greedy=self.greedy, prompts=self.prompts, texts=texts
         )
         ours = [ids for prompt, ids in zip(self.prompts, self.ids, strict=True) if prompt.turns]
-        yield _equal("tokens of conversations", ours, answer["conversations"])
+        if answer["conversations"] is None:
+            text = "transformers finds no template"
+            yield Figure("tokens of conversations", "", kept=True, text=text)
+        else:
+            yield _equal("tokens of conversations", ours, answer["conversations"])
         ours = [self.tokenizer.encode(text, add_special_tokens=True) for text in texts]
         yield _equal("tokens of texts", ours, answer["texts"])
         prompt_tokens = tuple(map(len, self.cut))
@@ -201,64 +209,3 @@ class _Plan:
 def _equal(check: str, ours: list[list[int]], theirs: list[list[int]]) -> Figure:
     same = sum(mine == other for mine, other in zip(ours, theirs, strict=True))
     return Figure(check, "", same == len(ours), text=f"{same} of {len(ours)} equal")
-
-
-@dataclass(slots=True)
-class _Oracle:
-    """`transformers`, in a process of its own for each question."""
-
-    folder: Path
-    model: str
-    device: torch.device
-    threads: int
-    version: str = ""
-
-    def ask(
-        self,
-        out: Path,
-        sequences: Sequence[list[int]],
-        *,
-        dtype: str = "float32",
-        greedy: int = 0,
-        prompts: Sequence[Prompt] = (),
-        texts: Sequence[str] = (),
-    ) -> dict[str, list[list[int]]]:
-        """Logits of ``sequences`` into ``out``; the ids that it was asked for.
-
-        Raises:
-            ModelError: It ended with an error; its last line is told.
-        """
-        out.mkdir()
-        request = Request(
-            folder=str(self.folder),
-            dtype=dtype,
-            device=str(self.device),
-            threads=self.threads,
-            out=str(out),
-            sequences=list(sequences),
-            greedy=greedy,
-            texts=list(texts),
-            conversations=[
-                [{"role": role, "content": text} for role, text in prompt.turns]
-                for prompt in prompts
-                if prompt.turns
-            ],
-        )
-        done = subprocess.run(
-            [sys.executable, "-m", "lfm2chat.checks.verify_oracle"],
-            input=request.to_json(),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-            env={**os.environ, **OFFLINE},
-        )
-        if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise ModelError(
-                f"transformers cannot run {self.model}: {reason}",
-                hint="`lfm2chat doctor` shows its version; 5.23 or later knows LFM2",
-            )
-        answer = json.loads(done.stdout)
-        self.version = answer.pop("transformers")
-        return dict(answer)

@@ -7,6 +7,7 @@ Out: one :class:`Figure` for each line of the report. Another precision is anoth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ LOW_PROMISE, LOW_FACTOR = 2e-2, 1.2
 """A low precision may be as far from the float32 truth as this, or as `transformers` times that."""
 KL_PROMISE, KL_FACTOR = 1e-2, 1.5
 """The same for the mean KL divergence from the truth, in nats."""
+CHOICE_PROMISE, CHOICE_FACTOR = 0.05, 1.5
+"""The same for the share of tokens where the likeliest one is not the true one."""
+EIGHT_BITS = "8-bit cache"
 PLACES = 3
 """Lengths that each cache goes back to."""
 SHORT = 256
@@ -97,55 +101,72 @@ def low_figures(sequences: Sequences, precision: str) -> Iterator[Figure]:
     ours = _Totals()
     eight = _Totals()
     for number, reading in sequences.readings(model):
-        theirs.add(sequences.theirs(number, precision), reading)
-        ours.add(model.all_logits(reading.ids, reading.cache())[0].cpu(), reading)
+        first = sequences.prompt_tokens[number] - 1
+        theirs.add(sequences.theirs(number, precision), reading, first)
+        ours.add(model.all_logits(reading.ids, reading.cache())[0].cpu(), reading, first)
     promise = max(LOW_PROMISE, LOW_FACTOR * theirs.distance)
     for way, value in _ways(sequences, model).items():
         yield Figure(f"logits, {way}", precision, value <= promise, value, theirs.distance, promise)
+    yield from _likelihoods(precision, ours, theirs, shown=True)
+    for number, reading in sequences.readings(model, quantized=True):
+        first = sequences.prompt_tokens[number] - 1
+        eight.add(model.all_logits(reading.ids, reading.cache())[0].cpu(), reading, first)
+    finite = math.isfinite(eight.distance)
+    yield Figure("logits, whole", EIGHT_BITS, finite, eight.distance)
+    # `transformers` has no such cache: its own error without one bounds ours, and is not shown.
+    yield from _likelihoods(EIGHT_BITS, eight, theirs, shown=False)
+
+
+def _likelihoods(
+    precision: str, ours: _Totals, theirs: _Totals, *, shown: bool
+) -> Iterator[Figure]:
+    """How far probabilities and first choices are from the truth; ``theirs`` bounds it."""
     promise = max(KL_PROMISE, KL_FACTOR * theirs.kl_mean)
-    kept = ours.kl_mean <= promise
-    yield Figure("KL, mean", precision, kept, ours.kl_mean, theirs.kl_mean, promise)
-    yield Figure("KL, worst", precision, True, ours.kl_worst, theirs.kl_worst)
-    yield Figure(
-        "same first choice", precision, True, text=f"{ours.choices} (theirs {theirs.same})"
-    )
-    for _, reading in sequences.readings(model, quantized=True):
-        eight.add(model.all_logits(reading.ids, reading.cache())[0].cpu(), reading)
-    precision = "8-bit cache"
-    yield Figure("KL, mean", precision, eight.kl_mean <= promise, eight.kl_mean, None, promise)
-    yield Figure("same first choice", precision, True, text=eight.choices)
+    mean, worst = (theirs.kl_mean, theirs.kl_worst) if shown else (None, None)
+    yield Figure("KL, mean", precision, ours.kl_mean <= promise, ours.kl_mean, mean, promise)
+    yield Figure("KL, worst", precision, math.isfinite(ours.kl_worst), ours.kl_worst, worst)
+    for check, same, their_same, total in (
+        ("same first choice", ours.same, theirs.same, ours.tokens),
+        ("greedy tokens", ours.greedy, theirs.greedy, ours.written),
+    ):
+        promise = max(CHOICE_PROMISE * total, CHOICE_FACTOR * (total - their_same))
+        text = f"{same} of {total}" + (f" (theirs {their_same})" if shown else "")
+        yield Figure(check, precision, total - same <= promise, text=text)
 
 
 class _Totals:
-    """How far logits are from the truth, over several sequences."""
+    """How far logits are from the truth, over several sequences.
+
+    Of ``tokens`` the likeliest next one is the true one ``same`` times; of ``written`` tokens,
+    which `transformers` chose in float32, ``greedy`` would have been chosen.
+    """
 
     def __init__(self) -> None:
         self.distance = 0.0
         self.kl_worst = 0.0
-        self.same = 0
+        self.same = self.tokens = 0
+        self.greedy = self.written = 0
         self._kl_sum = 0.0
-        self._tokens = 0
 
-    def add(self, logits: Tensor, reading: Reading) -> None:
-        """Count ``logits`` (T, V) of the whole of ``reading``."""
-        truth = reading.truth
+    def add(self, logits: Tensor, reading: Reading, first: int) -> None:
+        """Count ``logits`` (T, V) of the whole of ``reading``, written after token ``first``."""
+        truth, ids = reading.truth, reading.ids[0].cpu()
         self.distance = max(self.distance, distance(logits, truth, scale=reading.scale))
         true, other = truth.log_softmax(-1), logits.float().log_softmax(-1)
-        kl = (true.exp() * (true - other)).sum(-1).clamp_min(0.0)  # (T,)
+        kl = (true.exp() * (true - other)).sum(-1)  # (T,)
+        kl = kl.clamp_min(0.0).nan_to_num(math.inf)
         self._kl_sum += float(kl.sum())
         self.kl_worst = max(self.kl_worst, float(kl.max()))
-        self.same += int((truth.argmax(-1) == logits.argmax(-1)).sum())
-        self._tokens += truth.shape[0]
+        choices = logits.argmax(-1)
+        self.same += int((choices == truth.argmax(-1)).sum())
+        self.tokens += len(ids)
+        self.greedy += int((choices[first:-1] == ids[first + 1 :]).sum())
+        self.written += len(ids) - 1 - first
 
     @property
     def kl_mean(self) -> float:
         """KL(truth || logits) in nats, the mean over all tokens."""
-        return self._kl_sum / self._tokens
-
-    @property
-    def choices(self) -> str:
-        """How often the likeliest token is the true one."""
-        return f"{self.same} of {self._tokens}"
+        return self._kl_sum / self.tokens
 
 
 def _ways(sequences: Sequences, model: Lfm2ForCausalLM) -> dict[str, float]:
@@ -181,5 +202,5 @@ def _greedy(sequences: Sequences, model: Lfm2ForCausalLM) -> Figure:
                 worst = max(worst, margin)
     text = f"{same} of {total} equal"
     if same < total:
-        text += f", {ties} of the others ties; at most {worst:.1e} behind"
+        text = f"{same} of {total}, {ties} ties, {worst:.1e} behind"
     return Figure("greedy tokens", "float32", same + ties == total, text=text)

@@ -1,6 +1,6 @@
 """The other side of `lfm2chat verify`: a process of its own in which `transformers` computes.
 
-``python -m lfm2chat.checks.verify_oracle`` reads one JSON object from stdin (:class:`Request`'s
+:func:`main` reads one JSON object from stdin (:class:`Request`'s
 fields), writes the logits of each sequence to ``<out>/<number>.safetensors``, and prints one JSON
 object: token ids and versions. A process of its own, so that only one model is in memory at a
 time, and that nothing here can change what our engine computes. It loads safetensors only, runs
@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,34 +52,44 @@ class Request:
         return json.dumps(asdict(self))
 
 
-def main() -> int:
+def main() -> None:
     """Answer the request on stdin."""
     os.environ.update(OFFLINE)
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     request = json.load(sys.stdin)
+    # What a library prints must not spoil the answer.
+    answer, sys.stdout = sys.stdout, sys.stderr
     import torch
 
     torch.set_num_threads(request["threads"])
-    json.dump({**_tokens(request), **_logits(request)}, sys.stdout)
-    return 0
+    json.dump({**_tokens(request), **_logits(request)}, answer)
+
+
+def _follow(parent: int) -> None:
+    """End with the process that asked: nobody waits for an answer then."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _tokens(request: dict[str, Any]) -> dict[str, Any]:
     if not request["texts"] and not request["conversations"]:
-        return {"texts": [], "conversations": []}
+        return {"texts": [], "conversations": None}
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
         request["folder"], local_files_only=True, trust_remote_code=False
     )
-    return {
-        "texts": [tokenizer.encode(text) for text in request["texts"]],
-        "conversations": [
-            tokenizer.apply_chat_template(
-                conversation, add_generation_prompt=True, tokenize=True, return_dict=False
-            )
-            for conversation in request["conversations"]
-        ],
-    }
+    texts = [tokenizer.encode(text) for text in request["texts"]]
+    if tokenizer.chat_template is None:  # ours falls back to ChatML, transformers refuses
+        return {"texts": texts, "conversations": None}
+    conversations = [
+        tokenizer.apply_chat_template(
+            conversation, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+        for conversation in request["conversations"]
+    ]
+    return {"texts": texts, "conversations": conversations}
 
 
 def _logits(request: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +124,3 @@ def _logits(request: dict[str, Any]) -> dict[str, Any]:
             path = Path(request["out"]) / f"{number}.safetensors"
             save_file({"logits": logits.cpu().contiguous()}, path)
     return {"sequences": written, "transformers": transformers.__version__}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -214,6 +214,9 @@ def draw_places(tokens: int, count: int, seed: int) -> tuple[int, ...]:
 
 
 def distance(logits: Tensor, truth: Tensor, *, scale: float) -> float:
-    """The largest difference of two (N, V), in units of ``scale``; infinite for a NaN."""
-    largest = float((logits.float() - truth).abs().max())
-    return math.inf if math.isnan(largest) else largest / scale
+    """The largest difference of two (N, V), in units of ``scale``; infinite for a NaN.
+
+    ``logits`` may be on another device. A ``scale`` of 0 is taken for 1: nothing is large there.
+    """
+    largest = float((logits.to(truth.device).float() - truth).abs().max())
+    return math.inf if math.isnan(largest) else largest / (scale or 1.0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import signal
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lfm2chat.chat.text import safe
+from lfm2chat.chat.text import one_line, safe
 from lfm2chat.cli.process import exit_codes, narrate, prepare_folders
 from lfm2chat.errors import VerifyError
 from lfm2chat.runtime.models import resolve_model
@@ -33,6 +35,8 @@ def verify(
     from lfm2chat.checks.verify import verify as compare  # torch
 
     paths = prepare_folders()
+    # So that hundreds of megabytes of logits are removed however this is ended.
+    signal.signal(signal.SIGTERM, _terminate)
     report = compare(
         resolve_model(model, paths.models),
         read_settings(paths.config_file),
@@ -46,14 +50,18 @@ def verify(
         names = ", ".join(f"{figure.check} {figure.precision}".strip() for figure in failed)
         raise VerifyError(
             f"{report.model} differs from transformers in {len(failed)} of"
-            f" {len(report.figures)} checks: {names}",
+            f" {len(report.figures)} checks: {names}. {_verdict(report)}",
             hint="please report it with this table and what `lfm2chat doctor` shows",
         )
 
 
+def _terminate(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def _table(report: Report) -> str:
     lines = [
-        f"{report.model}: {report.parameters:,} parameters, on {report.device}",
+        f"{one_line(report.model, 36)}: {report.parameters:,} parameters, on {report.device}",
         f"{report.sequences} sequences, {report.tokens:,} tokens",
         "",
         f"{'':24}{'precision':12}{'lfm2chat':>10}{'transf.':>10}{'promised':>10}",
@@ -82,12 +90,22 @@ def _line(figure: Figure) -> str:
 
 def _verdict(report: Report) -> str:
     worst = report.worst
-    return (
-        f"Nearest to its promise: {worst.check} in {worst.precision},"
-        f" {worst.value:.1e} of {worst.promise:.1e}."
-    )
+    place = "Nearest to its promise" if worst.kept else "Farthest beyond its promise"
+    return f"{place}: {worst.check} {worst.precision}, {worst.value:.1e} of {worst.promise:.1e}."
 
 
 def _json(report: Report) -> str:
-    values = {**asdict(report), "kept": report.kept, "worst": asdict(report.worst)}
-    return json.dumps(values, ensure_ascii=True)
+    figures = [_plain(figure) for figure in report.figures]
+    summary = {"figures": figures, "kept": report.kept, "worst": _plain(report.worst)}
+    return json.dumps({**asdict(report), **summary}, ensure_ascii=True, allow_nan=False)
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    """``figure`` for JSON, which has no infinity: null, and ``text`` says so."""
+    values = asdict(figure)
+    if figure.value is not None and not math.isfinite(figure.value):
+        values |= {"value": None, "text": "no finite number"}
+    for name in ("theirs", "promise"):
+        if values[name] is not None and not math.isfinite(values[name]):
+            values[name] = None
+    return values

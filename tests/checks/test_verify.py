@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from lfm2chat.checks import verify as verify_module
 from lfm2chat.cli.commands import app
-from lfm2chat.engine import HybridCache
-from lfm2chat.errors import DiskFullError, ModelError, NotEnoughMemoryError
+from lfm2chat.engine import HybridCache, keyvalues
+from lfm2chat.errors import DiskFullError, ModelError, NotEnoughMemoryError, TokenizerError
 
 
 def change_one_weight(folder):
@@ -105,12 +105,68 @@ def test_logits_that_would_fill_the_disk_are_refused_first(compare, monkeypatch)
         compare("guide")
 
 
-def test_what_transformers_cannot_run_is_told_with_its_reason(make_model, copy_of, compare):
+def test_what_transformers_cannot_run_is_told_and_the_current_folder_is_not_run(
+    make_model, copy_of, compare, monkeypatch
+):
     theirs = copy_of(make_model("Ours"))
     (theirs / "model.safetensors").write_bytes(b"nothing")
+    for name in ("torch.py", "transformers.py", "lfm2chat.py"):
+        (theirs / name).write_text("raise SystemExit('run because somebody stood here')")
+    monkeypatch.chdir(theirs)
 
-    with pytest.raises(ModelError, match="transformers cannot run Ours: "):
+    with pytest.raises(ModelError, match=r"transformers cannot run Ours: .*SafetensorError"):
         compare("Ours", quick=True, oracle_folder=theirs)
+
+
+def test_transformers_that_cannot_be_imported_is_told(compare, tmp_path, monkeypatch):
+    (tmp_path / "transformers.py").write_text("raise ImportError('it lies in pieces')")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ModelError, match="cannot run guide: ImportError: it lies in pieces"):
+        compare("guide", quick=True)
+
+
+def test_numbers_that_are_none_fail_and_the_json_stays_json(make_model):
+    folder = make_model("Ours")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.embedding_norm.weight"][0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    done = CliRunner().invoke(app, ["verify", "Ours", "--quick", "--json"])
+
+    assert done.exit_code == 8
+    report = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert report["worst"]["value"] is None
+    assert not report["worst"]["kept"]
+
+
+@pytest.mark.long
+def test_a_cache_in_8_bits_that_is_too_coarse_is_found(make_model, compare, monkeypatch):
+    make_model("Ours")
+    short = [prompt for prompt in verify_module.prompts() if prompt.name == "markup"]
+    monkeypatch.setattr(verify_module, "prompts", lambda: short)
+    monkeypatch.setattr(keyvalues, "LARGEST_LEVEL", 1)
+
+    checks = {"same first choice", "greedy tokens"}
+    assert failed(compare("Ours")) == {(check, "8-bit cache") for check in checks}
+
+
+@pytest.mark.long
+def test_a_folder_without_a_template_is_compared_but_for_that(make_model, compare):
+    (make_model("Ours") / "chat_template.jinja").unlink()
+
+    report = compare("Ours", quick=True)
+
+    assert report.kept
+    told = figure(report, "tokens of conversations", "").text
+    assert told == "transformers finds no template"
+
+
+def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused_first(make_model, compare):
+    make_model("Ours", vocab_size=4000)
+
+    with pytest.raises(TokenizerError, match="4096 tokens, its embedding 4000"):
+        compare("Ours")
 
 
 def test_a_broken_model_is_refused_with_what_is_wrong(make_model, compare):
