@@ -1,19 +1,14 @@
-"""What can be done to caches, as a state machine, beside a model that has none.
-
-The truth reads all ids in one pass, in float64. There the norms count in float64 too, and are not
-rounded to float32 as the oracle rounds them: that would, once in a few million numbers, make 1e-7
-of a difference in the last place.
-"""
+"""What can be done to caches, as a state machine, beside a model that has none."""
 
 from __future__ import annotations
 
-import functools
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
+from double_models import KINDS, VOCABULARY, model_of
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -28,27 +23,14 @@ from lfm2chat.engine import (
     CacheMark,
     CacheSegment,
     HybridCache,
-    Lfm2ForCausalLM,
     load_cache,
     save_cache,
 )
-from lfm2chat.engine.layers import RMSNorm
 from lfm2chat.errors import CacheError
-from lfm2chat.spec import Lfm2Config
 
 TOLERANCE = 1e-12  # of the largest logit
-VOCABULARY = 61
 LONGEST = 90
 MOST_CACHES = 5
-KINDS = {
-    # layers with attention of how many, kernel, biases of the convolutions
-    "conv first and last": ((1, 3), 5, 3, False),
-    "attention first and last": ((0, 4), 5, 3, True),
-    "a kernel of 4": ((2,), 4, 4, False),
-    "a kernel of 2": ((1,), 3, 2, True),
-    "a kernel of 1": ((1,), 3, 1, False),
-    "no conv layer": ((0, 1), 2, 3, False),
-}
 
 tokens = st.integers(0, VOCABULARY - 1)
 # Of lengths that hypothesis finds equally simple, so that caches do get long.
@@ -58,46 +40,6 @@ chunks = st.sampled_from([1, 2, 3, 5, 8, 13, 21]).flatmap(
 places = st.floats(0, 1)
 picks = st.integers(0, 99)
 some = st.sets(picks, min_size=1, max_size=4)
-
-
-class DoubleNorm(RMSNorm):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps)
-
-
-def counting_in_double(model: Lfm2ForCausalLM) -> Lfm2ForCausalLM:
-    """``model`` in float64 without a rounding to float32; changed in place."""
-    for module in model.modules():
-        if isinstance(module, RMSNorm):
-            module.__class__ = DoubleNorm
-    return model.double()
-
-
-@functools.cache
-def model_of(kind: str) -> Lfm2ForCausalLM:
-    attention, layers, kernel, bias = KINDS[kind]
-    config = Lfm2Config(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        intermediate_size=64,
-        block_auto_adjust_ff_dim=False,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        full_attn_idxs=attention,
-        conv_L_cache=kernel,
-        conv_bias=bias,
-        max_position_embeddings=512,
-    )
-    torch.manual_seed(3)
-    model = Lfm2ForCausalLM(config).eval().requires_grad_(False)
-    for name, weight in model.named_parameters():
-        if "norm" in name:
-            weight.uniform_(0.5, 1.5)
-        else:
-            # Convolutions as large as trained ones: lost columns must show.
-            weight.normal_(0, 0.7 if "conv.conv" in name else 0.2)
-    return counting_in_double(model)
 
 
 @dataclass(eq=False)

@@ -14,7 +14,8 @@ from transformers.cache_utils import DynamicCache
 from lfm2chat.engine import Lfm2ForCausalLM
 from lfm2chat.spec import Lfm2Config
 
-sys.path.insert(0, str(Path(__file__).parent))  # for cache_machine
+sys.path.insert(0, str(Path(__file__).parent))  # for what several tests share
+pytest.register_assert_rewrite("cache_machine")
 
 # The name of the oracle's cache argument changed within the range of versions that we allow.
 CACHE = (
