@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lfm2chat.engine.attention import Visibility
 from lfm2chat.engine.cache import HybridCache
-from lfm2chat.errors import CacheError
+from lfm2chat.errors import CacheError, GenerationError
 
 if TYPE_CHECKING:
     from lfm2chat.engine.decoding import DecodedToken, Decoding, LanguageModel
@@ -119,7 +119,19 @@ class BatchDecoder:
         return len(self._live)
 
     def join(self, decoding: Decoding) -> None:
-        """Let ``decoding`` take part from the next step on."""
+        """Let ``decoding`` take part from the next step on.
+
+        Raises:
+            CacheError: Its cache takes part already, or is of another model, precision or place
+                than those that do; nothing has changed then.
+            GenerationError: It has ended.
+        """
+        if decoding.ended:
+            raise GenerationError(
+                "an answer that has ended cannot be written on",
+                hint="start a new one on its cache, once that has read the last token",
+            )
+        CacheBatch([*(other.cache for other in self._live), decoding.cache])
         self._live.append(decoding)
 
     def leave(self, decoding: Decoding) -> None:

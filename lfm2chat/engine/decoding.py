@@ -116,6 +116,7 @@ class Decoding:
         self._alternatives = alternatives
         self._drawn = 0
         self._pending: int | None = None
+        self._ended = False
         self._sampler = Sampler(
             params,
             context_ids=context_ids,
@@ -123,6 +124,11 @@ class Decoding:
             vocab_limit=vocab_limit,
             device=logits.device,
         )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last token has been drawn."""
+        return self._ended
 
     @property
     def waiting(self) -> bool:
@@ -169,6 +175,7 @@ class Decoding:
         # 3. Name what else could have stood there.
         others = likeliest(self._logits, self._alternatives, limit=self._sampler.limit)
         self._pending = token
+        self._ended = finish is not None
         return DecodedToken(token, logprob, finish, others)
 
     def read(self, logits: Tensor) -> None:

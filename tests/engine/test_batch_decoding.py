@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from double_models import counting_in_double
 
 from lfm2chat.engine import BatchDecoder, CacheBatch, Decoding, HybridCache, decode, prefill
 from lfm2chat.errors import CacheError, GenerationError
@@ -18,8 +19,7 @@ SAMPLING = [
     SamplingParams(temperature=0.8, min_p=0.1, repetition_penalty=1.2, max_new_tokens=12, seed=3),
     SamplingParams(temperature=1.0, top_k=9, top_p=0.9, max_new_tokens=40, seed=4),
 ]
-# Of log-probabilities in nats. Sums over rows run in another order than over one: float64 has
-# norms that are rounded to float32, so a difference in the last place may become one of 1e-7.
+# Of log-probabilities in nats, which are taken from float32 logits of about 20.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
@@ -30,7 +30,7 @@ def model(request, tiny, random_model):
 
 @pytest.fixture
 def exact(tiny, random_model):
-    return random_model(tiny(), dtype=torch.float64)
+    return counting_in_double(random_model(tiny()))
 
 
 def drain(reading):
@@ -91,6 +91,27 @@ def test_four_sequences_side_by_side_are_each_as_alone(model):
         same(written[id(decoding)], alone(model, number), TOLERANCE[model.dtype])
         expected = len(PROMPTS[number]) + SAMPLING[number].max_new_tokens - 1
         assert decoding.cache.length == expected  # all but the last token
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
+def test_the_logits_of_each_row_are_those_of_its_run_alone(dtype, tolerance, tiny, random_model):
+    model = random_model(tiny())
+    if dtype == torch.float64:
+        model = counting_in_double(model)  # sums in another order: a last place, no more
+    batched, single = [], []
+    for caches in (batched, single):
+        for prompt in PROMPTS:
+            cache = HybridCache(model.config, dtype=dtype)
+            model(torch.tensor([prompt]), past_key_values=cache)
+            caches.append(cache)
+
+    # Who takes part, in which row: they join, leave, go on alone and come back.
+    for step, rows in enumerate([(0,), (0, 1), (3, 0, 1, 2), (1, 3), (3,), (2, 0, 3, 1)] * 4):
+        ids = torch.tensor([[(7 * step + 13 * row) % 97] for row in rows])
+        together = model(ids, past_key_values=CacheBatch(batched[row] for row in rows)).logits
+        for row, own, logits in zip(rows, ids, together, strict=True):
+            alone = model(own[None], past_key_values=single[row]).logits[0]
+            assert float((logits - alone).abs().max() / alone.abs().max()) < tolerance
 
 
 def test_who_joins_late_and_who_leaves_early_change_nothing_for_anybody(model):
@@ -225,3 +246,74 @@ def test_a_step_copies_no_sequences_keys_and_values(exact):
     exact.next_logits(torch.tensor([[1], [2], [3]]), CacheBatch(caches))
 
     assert [tensor.data_ptr() for cache in caches for tensor in cache.tensors()[:-4]] == places
+
+
+def test_who_does_not_fit_is_refused_and_the_others_write_on(exact, tiny, random_model):
+    batch = BatchDecoder(exact)
+    sound = Decoding(**begin(exact, 1))
+    batch.join(sound)
+    same_cache = Decoding(**begin(exact, 1) | {"cache": sound.cache})
+    other = random_model(tiny(num_hidden_layers=3, full_attn_idxs=(1,)), dtype=torch.float64)
+    for stranger in (sound, same_cache, Decoding(**begin(other, 0))):
+        with pytest.raises(CacheError):
+            batch.join(stranger)
+
+    assert len(batch) == 1
+    same(run(batch)[id(sound)], alone(exact, 1), TOLERANCE[torch.float64])
+
+
+def test_who_has_ended_does_not_join_again(exact):
+    batch = BatchDecoder(exact)
+    full = Decoding(**begin(exact, 0, max_length=9))
+    batch.join(full)
+    run(batch)
+    assert full.ended
+    with pytest.raises(GenerationError, match="ended"):
+        batch.join(full)
+
+
+def test_a_batch_that_all_have_left_does_nothing(exact):
+    batch = BatchDecoder(exact)
+    decodings = [Decoding(**begin(exact, number)) for number in range(2)]
+    for decoding in decodings:
+        batch.join(decoding)
+    list(batch.step())
+    for decoding in decodings:
+        batch.leave(decoding)
+
+    assert list(batch.step()) == []
+    assert [decoding.cache.length for decoding in decodings] == [len(PROMPTS[0]) + 1, 71]
+
+
+@pytest.mark.parametrize("read", [0, 1, 2])
+def test_a_step_that_is_left_or_stopped_loses_no_token(exact, read, monkeypatch):
+    batch = BatchDecoder(exact)
+    decodings = [Decoding(**begin(exact, number)) for number in range(3)]
+    for decoding in decodings:
+        batch.join(decoding)
+    written = {id(decoding): [] for decoding in decodings}
+    # 1. Left after some of the tokens were drawn.
+    for count, (decoding, token) in enumerate(batch.step()):
+        written[id(decoding)].append(token)
+        if count == read:
+            break
+    # 2. Stopped in the middle of the pass.
+    with monkeypatch.context() as patch:
+        patch.setattr(exact.model.layers[3].feed_forward, "forward", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            step(batch, written)
+
+    for key, tokens in run(batch).items():
+        written[key] += tokens
+
+    for number, decoding in enumerate(decodings):
+        same(written[id(decoding)], alone(exact, number), TOLERANCE[torch.float64])
+
+
+def step(batch, written):
+    for decoding, token in batch.step():
+        written[id(decoding)].append(token)
+
+
+def interrupt(_):
+    raise KeyboardInterrupt
