@@ -192,7 +192,12 @@ class _Plan:
         yield _equal("tokens of texts", ours, answer["texts"])
         prompt_tokens = tuple(map(len, self.cut))
         sequences = Sequences(
-            self.entry.folder, oracle.device, prompt_tokens, answer["sequences"], folder
+            self.entry.folder,
+            oracle.device,
+            prompt_tokens,
+            answer["sequences"],
+            folder,
+            progress,
         )
         progress("lfm2chat reads in float32")
         yield from float32_figures(sequences)

@@ -8,7 +8,7 @@ Out: one :class:`Figure` for each line of the report. Another precision is anoth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Figure:
 class Sequences:
     """What both read: the first ``prompt_tokens`` of each of ``ids`` are a prompt, the rest is
     what `transformers` wrote greedily. ``logits`` holds its logits, a folder for each precision.
+    ``progress`` is told what is read in all ways, since a large model takes minutes for each.
     """
 
     model: Path
@@ -63,6 +64,7 @@ class Sequences:
     prompt_tokens: tuple[int, ...]
     ids: list[list[int]]
     logits: Path
+    progress: Callable[[str], None] = lambda _: None
 
     def theirs(self, number: int, precision: str) -> Tensor:
         """(T, V) in float32: the logits of `transformers` for sequence ``number``."""
@@ -172,7 +174,8 @@ class _Totals:
 def _ways(sequences: Sequences, model: Lfm2ForCausalLM) -> dict[str, float]:
     """The worst figure of each way of reading, over all sequences."""
     worst = dict.fromkeys(WAYS, 0.0)
-    for _, reading in sequences.readings(model):
+    for number, reading in sequences.readings(model):
+        sequences.progress(f"  {number + 1} of {len(sequences.ids)}: {reading.tokens} tokens")
         for name, way in WAYS.items():
             worst[name] = max(worst[name], way(reading))
     together = [reading for _, reading in sequences.readings(model, longest=SHORT)]
