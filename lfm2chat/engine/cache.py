@@ -94,6 +94,12 @@ class HybridCache:
         return self._length * self._keyvalues.bytes_per_token + columns
 
     @property
+    def held_bytes(self) -> int:
+        """Memory that the buffers take: as :attr:`nbytes`, and what forgotten tokens still hold."""
+        forgotten = self._keyvalues.written - self._length
+        return self.nbytes + max(0, forgotten) * self._keyvalues.bytes_per_token
+
+    @property
     def reach(self) -> int:
         """Tokens that a place without a mark needs to be read again: (W - 1) * conv layers."""
         return (self.config.conv_L_cache - 1) * len(self.config.conv_layers)
@@ -133,11 +139,7 @@ class HybridCache:
         Raises:
             CacheError: The cache holds fewer tokens.
         """
-        if not 0 <= length <= self._length:
-            raise CacheError(
-                f"the cache holds {self._length} tokens: it cannot go back to {length}",
-                hint="read the missing tokens",
-            )
+        self._check_within(length, "go back to")
         if length < self._length:
             self._cut(length, *self._place_before(length))
         return self._position
@@ -161,11 +163,7 @@ class HybridCache:
             columns = at.conv_columns
         else:
             length = at
-            if not 0 <= length <= self._length:
-                raise CacheError(
-                    f"the cache holds {self._length} tokens: it cannot be forked at {length}",
-                    hint="read the missing tokens first",
-                )
+            self._check_within(length, "be forked at")
             position, columns = self._place_before(length)
         twin = HybridCache(
             self.config,
@@ -186,11 +184,7 @@ class HybridCache:
             CacheError: ``start`` is beyond the end, or the cache was rewound and not read on.
         """
         self._check_settled("cut")
-        if not 0 <= start <= self._length:
-            raise CacheError(
-                f"the cache holds {self._length} tokens: none begin at {start}",
-                hint="cut where there are tokens",
-            )
+        self._check_within(start, "be cut at")
         pieces = self._keyvalues.copy_out(start, self._length)
         columns = tuple(kept.clone() for kept in self._conv)
         return CacheSegment(start, self._length, pieces, columns)
@@ -330,6 +324,13 @@ class HybridCache:
         self._length, self._position = length, position
         self._staged = {}
         self._marks.forget(beyond=length)
+
+    def _check_within(self, length: int, what: str) -> None:
+        if not 0 <= length <= self._length:
+            raise CacheError(
+                f"the cache holds {self._length} tokens: it cannot {what} {length}",
+                hint="read the missing tokens first",
+            )
 
     def _check_settled(self, what: str) -> None:
         if self._position != self._length:

@@ -29,7 +29,8 @@ class KeyValues:
 
     ``capacity`` tokens fit; :meth:`reserve` makes room for more, in steps that double, so that no
     token costs a copy of the whole. On a CPU the system hands out memory only as it is written
-    to, so room that is reserved and not used costs none.
+    to, so room that is reserved and not used costs none. ``written`` tokens were written to since
+    the buffers were made, and cost memory whether they still count or not.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class KeyValues:
         self.quantized = quantized
         self.dtype = dtype
         self.device = device
-        self.capacity = 0
+        self.capacity = self.written = 0
         self._layers = len(config.attention_layers)
         self._rows = (batch_size, config.num_key_value_heads)
         self._head_dim = config.head_dim
@@ -77,10 +78,12 @@ class KeyValues:
             else:
                 self._buffers.append(fresh)
         self.capacity = capacity
+        self.written = keep
 
     def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> None:
         """Put keys and values (B, K, T, E) of attention layer number ``layer`` at ``start``."""
         span = slice(start, start + keys.shape[2])
+        self.written = max(self.written, span.stop)
         buffers = self._buffers[layer]
         if not self.quantized:
             buffers[0][:, :, span] = keys.detach()
@@ -115,11 +118,16 @@ class KeyValues:
 
     def copy_in(self, start: int, pieces: tuple[Tensor, ...], tokens: int) -> None:
         """Put back the first ``tokens`` of what :meth:`copy_out` gave, at ``start``."""
+        self.written = max(self.written, start + tokens)
         for buffer, piece in zip(itertools.chain(*self._buffers), pieces, strict=True):
             buffer[:, :, start : start + tokens].copy_(piece[:, :, :tokens])
 
     def slices(self, end: int) -> list[Tensor]:
-        """Views of everything that the first ``end`` tokens take, in the order of ``copy_out``."""
+        """Views of everything that the first ``end`` tokens take, in the order of ``copy_out``.
+
+        They may be written to.
+        """
+        self.written = max(self.written, end)
         return [buffer[:, :, :end] for buffer in itertools.chain(*self._buffers)]
 
     def _allocate(self, capacity: int) -> tuple[Tensor, ...]:

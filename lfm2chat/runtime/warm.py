@@ -53,11 +53,11 @@ class WarmContext:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the cache, its marks and its branches take."""
-        parts: Iterator[HybridCache | CacheMark | CacheSegment] = itertools.chain(
-            [self.cache], self.marks.values(), (branch.segment for branch in self.branches)
+        """Memory that the cache, its marks and its branches take, forgotten tokens included."""
+        parts: Iterator[CacheMark | CacheSegment] = itertools.chain(
+            self.marks.values(), (branch.segment for branch in self.branches)
         )
-        return sum(part.nbytes for part in parts)
+        return self.cache.held_bytes + sum(part.nbytes for part in parts)
 
     def feed(self, ids: Iterable[int]) -> None:
         """Note that the model has read ``ids`` into the cache; changed in place."""

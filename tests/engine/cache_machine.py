@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,12 @@ chunks = st.sampled_from([1, 2, 3, 5, 8, 13, 21]).flatmap(
 places = st.floats(0, 1)
 picks = st.integers(0, 99)
 some = st.sets(picks, min_size=1, max_size=4)
+
+
+def held(cache: HybridCache) -> Iterator[int]:
+    """Bytes of the storages behind a cache, as large as they are."""
+    for tensor in (*cache._keyvalues.slices(0), *cache._conv):
+        yield tensor.untyped_storage().nbytes()
 
 
 @dataclass(eq=False)
@@ -319,3 +326,4 @@ class CacheMachine(RuleBasedStateMachine):
             numbers = 2 * len(config.attention_layers) * heads * cache.length
             columns = len(config.conv_layers) * config.hidden_size * (config.conv_L_cache - 1)
             assert cache.nbytes == 8 * (numbers + columns)
+            assert cache.nbytes <= cache.held_bytes <= sum(held(cache))

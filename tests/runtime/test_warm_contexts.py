@@ -231,3 +231,63 @@ def test_whatever_was_asked_before_an_answer_begins_as_without_a_cache(prompts, 
         read, logits = turn(contexts, prompt, answer=ending[:3])
         assert 1 <= read <= len(prompt)
         assert right(logits, prompt)
+
+
+def test_what_is_taken_is_nobody_elses_until_it_is_given_back():
+    contexts = WarmContexts()
+    turn(contexts, SYSTEM)
+    prompt = [*SYSTEM, 5]
+
+    taken = contexts.take(prompt)
+
+    assert (taken.ids, taken.cache.position) == (SYSTEM, len(SYSTEM))
+    assert contexts.usable_prefix(prompt) == contexts.nbytes == 0
+    assert contexts.take(prompt) is None
+    contexts.give(taken)
+    assert contexts.usable_prefix(prompt) == len(SYSTEM)
+
+
+def test_a_context_without_tokens_is_not_kept():
+    contexts = WarmContexts()
+    contexts.give(WarmContext(HybridCache(model().config, dtype=torch.float64)))
+    assert contexts.nbytes == 0
+    assert contexts.take([1, 2]) is None
+
+
+def test_forgotten_tokens_count_as_long_as_their_memory_is_held():
+    contexts = WarmContexts()
+    prompt = [*SYSTEM, *range(1, 60)]
+    context = WarmContext(HybridCache(model().config, dtype=torch.float64))
+    model().next_logits(torch.tensor([prompt]), context.cache)
+    context.feed(prompt)
+    whole = context.nbytes
+    contexts.give(context)
+
+    context = contexts.take(prompt[:60])
+    context.branches.clear()
+
+    assert context.cache.length == 59
+    assert context.nbytes == whole > context.cache.nbytes
+    twin = context.fork(prompt[:60])  # takes what it needs
+    assert twin.nbytes == twin.cache.nbytes == context.cache.nbytes
+
+
+def test_a_budget_counts_branches_and_marks():
+    contexts = WarmContexts()
+    prompt = [*SYSTEM, *range(1, 30)]
+    turn(contexts, prompt, answer=[1, 2, 3])
+    turn(contexts, [*SYSTEM, 59])
+
+    context = contexts.take([*SYSTEM, 59, 1])
+
+    assert len(context.branches) == 1
+    assert context.marks
+    parts = [branch.segment for branch in context.branches] + list(context.marks.values())
+    assert context.nbytes == context.cache.held_bytes + sum(part.nbytes for part in parts)
+    stored = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for part in parts
+        for tensor in (*getattr(part, "pieces", ()), *part.conv_columns)
+    }
+    # They keep nothing alive beside what they hold.
+    assert sum(stored.values()) == sum(part.nbytes for part in parts)
