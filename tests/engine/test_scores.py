@@ -150,3 +150,41 @@ def test_no_alternatives_are_named_unless_asked_for(model):
         decode(model, logits, cache, params, context_ids=IDS[:30], eos_token_ids=frozenset())
     )
     assert token.alternatives == ()
+
+
+def test_text_scored_in_pieces_has_the_log_probabilities_of_the_whole(model, truth):
+    cache = new_cache(model)
+    first, _ = drain(score(model, IDS[:50], cache))
+    # The logits after the first piece are asked for by going back one token.
+    start = cache.rewind(49)
+    logits, _ = drain(prefill(model, IDS[start:50], cache))
+    rest, _ = drain(score(model, IDS[50:], cache, logits=logits))
+
+    assert [token.id for token in first + rest] == IDS
+    for place, token in enumerate((first + rest)[1:], start=1):
+        assert token.logprob == pytest.approx(float(truth[place - 1, token.id]), abs=TOLERANCE)
+
+
+def test_padding_of_the_vocabulary_is_neither_drawn_nor_named_nor_counted(model, oracle):
+    cache = new_cache(model)
+    logits, _ = drain(prefill(model, IDS[:30], cache))
+    written = list(
+        decode(
+            model,
+            logits,
+            cache,
+            SamplingParams(temperature=2.0, min_p=0.0, max_new_tokens=20, seed=3),
+            context_ids=IDS[:30],
+            eos_token_ids=frozenset(),
+            vocab_limit=11,
+            alternatives=50,
+        )
+    )
+
+    ids = IDS[:30] + [token.id for token in written]
+    truth = oracle(model)(torch.tensor([ids]), use_cache=False).logits[0, :, :11].log_softmax(-1)
+    for place, token in enumerate(written, start=30):
+        named = {other.id: other.logprob for other in token.alternatives}
+        assert set(named) == set(range(11))
+        assert named[token.id] == pytest.approx(token.logprob, abs=1e-6)
+        assert token.logprob == pytest.approx(float(truth[place - 1, token.id]), abs=TOLERANCE)
