@@ -297,6 +297,18 @@ class HybridCache:
         self._length = max(self._length, self._position)
         self._new_tokens = 0
 
+    def stage_columns(self, slot: int, kept: Tensor) -> None:
+        """Keep ``kept`` (B, D, W - 1) itself for conv layer number ``slot``, until ``commit``."""
+        self._staged[slot] = kept
+
+    def buffers(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Keys (B, K, capacity, E) and values of each attention layer, columns of each conv layer.
+
+        They may be written to beyond ``length``, and are good until the next :meth:`begin`.
+        """
+        keys, values = self._keyvalues.whole()
+        return keys, values, self._conv
+
     def columns(self, slot: int) -> Tensor:
         """The kept columns (B, D, W - 1) of conv layer number ``slot``."""
         return self._conv[slot]

@@ -130,6 +130,10 @@ class KeyValues:
         self.written = max(self.written, end)
         return [buffer[:, :, :end] for buffer in itertools.chain(*self._buffers)]
 
+    def whole(self) -> tuple[list[Tensor], list[Tensor]]:
+        """All keys and all values, layer by layer, each (B, K, capacity, E); of plain ones only."""
+        return [pair[0] for pair in self._buffers], [pair[1] for pair in self._buffers]
+
     def _allocate(self, capacity: int) -> tuple[Tensor, ...]:
         vectors = (*self._rows, capacity, self._head_dim)
         scales = (*self._rows, capacity, 1)

@@ -1,0 +1,171 @@
+"""The native kernels as Python sees them: structures, functions, and which of them run here.
+
+In: addresses and numbers. Out: numbers. The other side is ``native/api.h``, whose structures stand
+here once more, field by field. Calls let go of the interpreter while they run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lfm2chat.engine.quantize import PackedMatrix
+
+ABI = 1
+SWITCH = "LFM2CHAT_KERNELS"
+"""Environment variable: ``torch`` leaves the native kernels out, a name takes those alone."""
+
+LIBRARY = "_kernels.dll" if sys.platform == "win32" else "_kernels.so"
+
+
+class Matrix(Structure):
+    """``lfm2::Matrix``."""
+
+    _fields_ = (
+        ("data", c_void_p),
+        ("rows", c_int32),
+        ("columns", c_int32),
+        ("bits", c_int32),
+        ("group", c_int32),
+    )
+
+
+class Layer(Structure):
+    """``lfm2_layer``."""
+
+    _fields_ = (
+        ("has_attention", c_int32),
+        ("operator_norm", c_void_p),
+        ("ffn_norm", c_void_p),
+        ("q_norm", c_void_p),
+        ("k_norm", c_void_p),
+        ("taps", c_void_p),
+        ("in_", Matrix),
+        ("out", Matrix),
+        ("gate_up", Matrix),
+        ("down", Matrix),
+    )
+
+
+class Config(Structure):
+    """``lfm2_config``."""
+
+    _fields_ = (
+        ("hidden", c_int32),
+        ("ff", c_int32),
+        ("heads", c_int32),
+        ("kv_heads", c_int32),
+        ("head_dim", c_int32),
+        ("conv_width", c_int32),
+        ("vocab", c_int32),
+        ("layers", c_int32),
+        ("norm_eps", c_float),
+        ("inverse_frequencies", c_void_p),
+        ("final_norm", c_void_p),
+        ("layer", POINTER(Layer)),
+        ("embedding", Matrix),
+        ("head", Matrix),
+    )
+
+
+class Sequence(Structure):
+    """``lfm2_sequence``."""
+
+    _fields_ = (
+        ("tokens", c_int32),
+        ("position", c_int32),
+        ("known", c_int32),
+        ("capacity", c_int32),
+        ("keys", POINTER(c_void_p)),
+        ("values", POINTER(c_void_p)),
+        ("kept", POINTER(c_void_p)),
+        ("left", POINTER(c_void_p)),
+    )
+
+
+BeforeLayerFunction = ctypes.CFUNCTYPE(c_int32)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSet:
+    """The kernels for one kind of processor; ``kind`` is their number in the library."""
+
+    name: str
+    kind: int
+    usable: bool
+
+
+def matrix_of(packed: PackedMatrix) -> Matrix:
+    """``packed`` as the library takes it; the buffer must outlive it."""
+    return Matrix(
+        packed.data.data_ptr(), packed.rows, packed.padded_columns, packed.bits, packed.group
+    )
+
+
+def addresses(tensors: list[Tensor]) -> Any:
+    """A C array of the tensors' addresses; the tensors must outlive it."""
+    return (c_void_p * max(1, len(tensors)))(*(tensor.data_ptr() for tensor in tensors))
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The library, or None where the package was built without a compiler.
+
+    One that cannot be loaded, or of another version, counts as none: everything works without.
+    """
+    path = Path(__file__).parents[2] / "native" / LIBRARY
+    try:
+        loaded = ctypes.CDLL(str(path))
+        loaded.lfm2_abi.restype = c_int32
+        if loaded.lfm2_abi() != ABI:
+            return None
+    except (OSError, AttributeError):
+        return None
+    loaded.lfm2_kernels.argtypes = (c_int32, POINTER(c_int32))
+    loaded.lfm2_kernels.restype = c_char_p
+    loaded.lfm2_open.argtypes = (POINTER(Config), c_int32, c_int32)
+    loaded.lfm2_open.restype = c_void_p
+    loaded.lfm2_close.argtypes = (c_void_p,)
+    loaded.lfm2_close.restype = None
+    loaded.lfm2_forward.argtypes = (
+        *(c_void_p, c_int32, POINTER(Sequence), c_void_p, c_int32, c_void_p),
+        BeforeLayerFunction,
+    )
+    loaded.lfm2_forward.restype = c_int32
+    loaded.lfm2_product.argtypes = (
+        *(POINTER(Matrix), c_void_p, c_int32, c_int32, c_void_p, c_int32, c_int32),
+    )
+    loaded.lfm2_product.restype = c_int32
+    loaded.lfm2_read_seconds.argtypes = (c_void_p, c_int64, c_int32, c_int32)
+    loaded.lfm2_read_seconds.restype = c_double
+    return loaded
+
+
+def kernel_sets() -> list[KernelSet]:
+    """All kernels in the library, the best for a new processor first; none without a library."""
+    loaded = library()
+    if loaded is None:
+        return []
+    found = []
+    for kind in range(16):
+        usable = c_int32()
+        name = loaded.lfm2_kernels(kind, ctypes.byref(usable))
+        if name is None:
+            break
+        found.append(KernelSet(name.decode(), kind, bool(usable.value)))
+    return found
+
+
+def usable_kernels() -> list[KernelSet]:
+    """Those that run here, and that ``LFM2CHAT_KERNELS`` does not leave out."""
+    wanted = os.environ.get(SWITCH, "")
+    usable = [kernels for kernels in kernel_sets() if kernels.usable]
+    return [kernels for kernels in usable if wanted in ("", "native", kernels.name)]

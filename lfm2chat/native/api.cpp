@@ -1,0 +1,140 @@
+#include "api.h"
+
+#include <chrono>
+
+#include "forward.h"
+
+namespace {
+
+constexpr int32_t ABI = 1;
+
+const lfm2::Kernels* kernels(int32_t kind, bool* usable) {
+#if defined(__x86_64__) || defined(_M_X64)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  switch (kind) {
+    case 0:
+      *usable = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512vnni");
+      return lfm2::kernels_avx512();
+    case 1:
+      *usable = avx2 && __builtin_cpu_supports("avxvnni");
+      return lfm2::kernels_avxvnni();
+    case 2:
+      *usable = avx2;
+      return lfm2::kernels_avx2();
+    case 3:
+      *usable = true;
+      return lfm2::kernels_plain();
+  }
+#else
+  if (kind == 0) {
+    *usable = true;
+    return lfm2::kernels_plain();
+  }
+#endif
+  return nullptr;
+}
+
+struct Product {
+  const lfm2::Matrix* matrix;
+  lfm2::Activations activations;
+  lfm2::Output out;
+  int32_t rows;
+  const lfm2::Kernels* kernels;
+  lfm2::Pool* pool;
+  std::vector<std::vector<float>> sums;
+};
+
+struct Reading {
+  const uint8_t* data;
+  int64_t bytes;
+  const lfm2::Kernels* kernels;
+  lfm2::Pool* pool;
+  std::vector<uint64_t> sums;
+};
+
+constexpr int64_t READ_PIECE = 1 << 20;
+
+}  // namespace
+
+extern "C" {
+
+int32_t lfm2_abi(void) { return ABI; }
+
+const char* lfm2_kernels(int32_t kind, int32_t* usable) {
+  bool fits = false;
+  const lfm2::Kernels* table = kernels(kind, &fits);
+  *usable = fits;
+  return table == nullptr ? nullptr : table->name;
+}
+
+void* lfm2_open(const lfm2_config* config, int32_t threads, int32_t kind) {
+  bool usable = false;
+  const lfm2::Kernels* table = kernels(kind, &usable);
+  if (!usable) return nullptr;
+  return new lfm2::Model(*config, table, threads);
+}
+
+void lfm2_close(void* model) { delete static_cast<lfm2::Model*>(model); }
+
+int32_t lfm2_forward(void* model, int32_t sequences, const lfm2_sequence* sequence,
+                     const int32_t* ids, int32_t all, float* logits,
+                     lfm2_before_layer before_layer) {
+  return static_cast<lfm2::Model*>(model)->forward(sequences, sequence, ids, all != 0, logits,
+                                                   before_layer);
+}
+
+int32_t lfm2_product(const lfm2::Matrix* matrix, const float* x, int32_t rows, int32_t columns,
+                     float* out, int32_t threads, int32_t kind) {
+  bool usable = false;
+  const lfm2::Kernels* table = kernels(kind, &usable);
+  if (!usable) return -1;
+  lfm2::Pool pool(threads);
+  lfm2::Quantized quantized;
+  const lfm2::Activations a = quantized.room(rows, matrix->columns);
+  for (int row = 0; row < rows; ++row) {
+    table->quantize(x + size_t(row) * columns, a.levels + row * a.stride,
+                    a.scales + row * a.scale_stride, columns, matrix->columns, matrix->group,
+                    matrix->bits);
+  }
+  Product work = {matrix, a, {out, matrix->rows, lfm2::Finish::STORE, matrix->rows}, rows, table,
+                  &pool, {}};
+  work.sums.assign(threads, std::vector<float>(size_t(rows) * lfm2::PANEL_ROWS));
+  pool.run(
+      [](void* context, int number) {
+        auto& own = *static_cast<Product*>(context);
+        const int all = lfm2::panels(*own.matrix);
+        for (int panel = own.pool->claim(1); panel < all; panel = own.pool->claim(1)) {
+          own.kernels->product(*own.matrix, own.activations, own.rows, panel, panel + 1, own.out,
+                               own.sums[number].data());
+        }
+      },
+      &work);
+  return 0;
+}
+
+double lfm2_read_seconds(const uint8_t* data, int64_t bytes, int32_t threads, int32_t kind) {
+  bool usable = false;
+  const lfm2::Kernels* table = kernels(kind, &usable);
+  if (!usable) return -1.0;
+  lfm2::Pool pool(threads);
+  Reading work = {data, bytes, table, &pool, std::vector<uint64_t>(threads * 8)};
+  const auto started = std::chrono::steady_clock::now();
+  pool.run(
+      [](void* context, int number) {
+        auto& own = *static_cast<Reading*>(context);
+        const auto pieces = static_cast<int>((own.bytes + READ_PIECE - 1) / READ_PIECE);
+        for (int piece = own.pool->claim(1); piece < pieces; piece = own.pool->claim(1)) {
+          const int64_t at = piece * READ_PIECE;
+          const int64_t count = at + READ_PIECE < own.bytes ? READ_PIECE : own.bytes - at;
+          own.sums[number * 8] += own.kernels->read(own.data + at, count);
+        }
+      },
+      &work);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
+  // The sum must be used, or the reading could be left out.
+  return work.sums[0] == 1 ? taken.count() + 1e-12 : taken.count();
+}
+}

@@ -1,0 +1,290 @@
+// The forward pass: token ids of one or several sequences to logits, every thread in one job.
+//
+// Letters as in lfm2chat/engine/model.py. Between two layers the hidden states are float32; the
+// cache is bf16, and columns of the convolutions are rounded to it before they are used, so that
+// it makes no difference whether a token's neighbours are in the cache or in the same pass.
+#include "forward.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace lfm2 {
+
+namespace {
+
+constexpr size_t CLAIM_BYTES = 96 << 10;  // weights that a thread takes on at a time
+
+inline float from_bf16(uint16_t half) {
+  const uint32_t bits = uint32_t{half} << 16;
+  float number;
+  std::memcpy(&number, &bits, 4);
+  return number;
+}
+
+inline uint16_t to_bf16(float number) {
+  uint32_t bits;
+  std::memcpy(&bits, &number, 4);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline int padded(int columns) {
+  return (columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS * BLOCK_COLUMNS;
+}
+
+}  // namespace
+
+Activations Quantized::room(int rows, int columns) {
+  // Room for the smallest groups, whatever the matrix has.
+  const int64_t groups = columns / 32;
+  return {levels.at(size_t(rows) * columns), scales.at(size_t(rows) * groups), columns, groups};
+}
+
+Model::Model(const lfm2_config& config, const Kernels* kernels, int threads)
+    : config_(config), layers_(config.layer, config.layer + config.layers), kernels_(kernels),
+      pool_(threads), own_(threads) {}
+
+int32_t Model::forward(int count, const lfm2_sequence* sequences, const int32_t* ids, bool all,
+                       float* logits, lfm2_before_layer before_layer) {
+  sequences_ = sequences;
+  all_ = all;
+  logits_ = logits;
+  before_layer_ = before_layer;
+  answer_ = 0;
+  tokens_.clear();
+  last_rows_.clear();
+  for (int s = 0; s < count; ++s) {
+    for (int t = 0; t < sequences[s].tokens; ++t) tokens_.push_back({*ids++, s, t});
+    last_rows_.push_back(static_cast<int32_t>(tokens_.size()) - 1);
+  }
+  rows_ = static_cast<int>(tokens_.size());
+  const int E = config_.head_dim, D = config_.hidden;
+  const int qkv = (config_.heads + 2 * config_.kv_heads) * E;
+  int wide = 3 * D > config_.ff ? 3 * D : config_.ff;
+  if (qkv > wide) wide = qkv;
+  x_ = hidden_.at(size_t(rows_) * D);
+  w_ = wide_.at(size_t(rows_) * (wide + PANEL_ROWS));
+  o_ = mixed_.at(size_t(rows_) * config_.heads * E);
+  rotary_ = angles_.at(size_t(rows_) * E);
+  if (rows_ > 1) shared_.room(rows_, padded(wide));
+  pool_.run(&Model::job, this);
+  return answer_;
+}
+
+void Model::job(void* model, int number) { static_cast<Model*>(model)->run(number); }
+
+void Model::run(int number) {
+  begin(number);
+  int attention_slot = 0, conv_slot = 0;
+  for (const lfm2_layer& layer : layers_) {
+    if (stopped(number)) return;
+    if (layer.has_attention) {
+      attention(layer, attention_slot++, number);
+    } else {
+      convolution(layer, conv_slot++, number);
+    }
+    feed_forward(layer, number);
+  }
+  head(number);
+}
+
+bool Model::stopped(int number) {
+  if (before_layer_ == nullptr) return false;
+  if (number == 0) answer_ = before_layer_();
+  pool_.meet();
+  return answer_ != 0;
+}
+
+void Model::begin(int number) {
+  const int D = config_.hidden, E = config_.head_dim;
+  for (int row = number; row < rows_; row += pool_.threads()) {
+    const Token& token = tokens_[row];
+    kernels_->embed(config_.embedding, token.id, x_ + size_t(row) * D, D);
+    const float position = static_cast<float>(sequences_[token.sequence].position + token.index);
+    for (int i = 0; i < E / 2; ++i) {
+      const float angle = position * config_.inverse_frequencies[i];
+      rotary_[size_t(row) * E + i] = std::cos(angle);
+      rotary_[size_t(row) * E + E / 2 + i] = std::sin(angle);
+    }
+  }
+  pool_.meet();
+}
+
+template <typename Work>
+void Model::each_row(int rows, int number, Work work) {
+  for (int row = number; row < rows; row += pool_.threads()) work(row);
+  pool_.meet();
+}
+
+template <typename Fill>
+Activations Model::quantized(int rows, int n, const Matrix& m, int number, Fill fill) {
+  Own& own = own_[number];
+  float* scratch = own.normed.at(padded(n));
+  if (rows == 1) {
+    // Every thread for itself: it takes less time than a meeting.
+    const Activations a = own.row.room(1, m.columns);
+    kernels_->quantize(fill(0, scratch), a.levels, a.scales, n, m.columns, m.group, m.bits);
+    return a;
+  }
+  Activations a = shared_.room(0, m.columns);
+  each_row(rows, number, [&](int row) {
+    kernels_->quantize(fill(row, scratch), a.levels + row * a.stride,
+                       a.scales + row * a.scale_stride, n, m.columns, m.group, m.bits);
+  });
+  return a;
+}
+
+void Model::multiply(const Matrix& m, const Activations& a, int rows, const Output& out,
+                     int number) {
+  float* sums = own_[number].sums.at(size_t(rows) * PANEL_ROWS);
+  const int all = panels(m);
+  int step = static_cast<int>(CLAIM_BYTES / panel_bytes(m));
+  if (step < 1) step = 1;
+  for (int first = pool_.claim(step); first < all; first = pool_.claim(step)) {
+    const int last = first + step < all ? first + step : all;
+    kernels_->product(m, a, rows, first, last, out, sums);
+  }
+  pool_.meet();
+}
+
+void Model::convolution(const lfm2_layer& layer, int slot, int number) {
+  const int D = config_.hidden;
+  const auto normed = [&](int row, float* scratch) {
+    kernels_->norm(x_ + size_t(row) * D, layer.operator_norm, scratch, D, config_.norm_eps);
+    return scratch;
+  };
+  Activations a = quantized(rows_, D, layer.in, number, normed);
+  multiply(layer.in, a, rows_, {w_, 3 * D, Finish::STORE, 3 * D}, number);
+  if (rows_ > 1) {
+    // B * x, rounded, in the place of x: the rows after read it.
+    each_row(rows_, number, [&](int row) {
+      float* line = w_ + size_t(row) * 3 * D;
+      for (int d = 0; d < D; ++d) line[2 * D + d] = from_bf16(to_bf16(line[d] * line[2 * D + d]));
+    });
+  }
+  a = quantized(rows_, D, layer.out, number, [&](int row, float* scratch) {
+    gate(layer, slot, row, scratch);
+    return scratch;
+  });
+  multiply(layer.out, a, rows_, {x_, D, Finish::ADD, D}, number);
+}
+
+void Model::gate(const lfm2_layer& layer, int slot, int row, float* gated) {
+  const int D = config_.hidden, reach = config_.conv_width - 1;
+  const Token& token = tokens_[row];
+  const lfm2_sequence& sequence = sequences_[token.sequence];
+  const uint16_t* kept = sequence.kept[slot];
+  const float* line = w_ + size_t(row) * 3 * D;
+  const bool last = token.index == sequence.tokens - 1;
+  uint16_t* left = sequence.left[slot];
+  for (int d = 0; d < D; ++d) {
+    const float* taps = layer.taps + size_t(d) * (reach + 1);
+    const float now = rows_ > 1 ? line[2 * D + d] : from_bf16(to_bf16(line[d] * line[2 * D + d]));
+    float total = 0.0f;
+    for (int back = reach; back >= 0; --back) {
+      const int index = token.index - back;
+      float column = now;
+      if (index < 0) {
+        column = from_bf16(kept[d * reach + reach + index]);
+      } else if (back > 0) {
+        column = line[2 * D + d - int64_t(back) * 3 * D];
+      }
+      total += taps[reach - back] * column;
+      // With one row every thread is here, and writes the same; the first one's is enough.
+      if (last && back < reach) left[d * reach + reach - 1 - back] = to_bf16(column);
+    }
+    gated[d] = line[D + d] * total;
+  }
+}
+
+void Model::attention(const lfm2_layer& layer, int slot, int number) {
+  const int D = config_.hidden, E = config_.head_dim;
+  const int qkv = (config_.heads + 2 * config_.kv_heads) * E, width = config_.heads * E;
+  Activations a = quantized(rows_, D, layer.in, number, [&](int row, float* scratch) {
+    kernels_->norm(x_ + size_t(row) * D, layer.operator_norm, scratch, D, config_.norm_eps);
+    return scratch;
+  });
+  multiply(layer.in, a, rows_, {w_, qkv, Finish::STORE, qkv}, number);
+  each_row(rows_, number, [&](int row) { heads(layer, slot, row); });
+  attend(slot, number);
+  a = quantized(rows_, width, layer.out, number,
+                [&](int row, float*) { return o_ + size_t(row) * width; });
+  multiply(layer.out, a, rows_, {x_, D, Finish::ADD, D}, number);
+}
+
+void Model::heads(const lfm2_layer& layer, int slot, int row) {
+  const int E = config_.head_dim, H = config_.heads, K = config_.kv_heads;
+  const Token& token = tokens_[row];
+  const lfm2_sequence& sequence = sequences_[token.sequence];
+  const int at = sequence.position + token.index;
+  const float* cosines = rotary_ + size_t(row) * E;
+  float* line = w_ + size_t(row) * (H + 2 * K) * E;
+  for (int head = 0; head < H + K; ++head) {
+    float* own = line + head * E;
+    kernels_->norm(own, head < H ? layer.q_norm : layer.k_norm, own, E, config_.norm_eps);
+    kernels_->rotate(own, cosines, cosines + E / 2, E);
+  }
+  if (at < sequence.known) return;  // kept from before a rewind, and exact
+  for (int head = 0; head < K; ++head) {
+    const size_t to = (size_t(head) * sequence.capacity + at) * E;
+    kernels_->to_bf16(line + (H + head) * E, sequence.keys[slot] + to, E);
+    kernels_->to_bf16(line + (H + K + head) * E, sequence.values[slot] + to, E);
+  }
+}
+
+void Model::attend(int slot, int number) {
+  const int E = config_.head_dim, H = config_.heads, K = config_.kv_heads, groups = H / K;
+  const int height = ATTENTION_ROWS / groups;
+  float* scratch = own_[number].attention.at(attention_scratch(E));
+  int unit = pool_.claim(1), first_unit = 0;
+  for (size_t s = 0; s < last_rows_.size(); ++s) {
+    const lfm2_sequence& sequence = sequences_[s];
+    const int first_row = last_rows_[s] - sequence.tokens + 1;
+    const int pieces = (sequence.tokens + height - 1) / height;
+    // The last pieces see most: they go first.
+    for (; unit < first_unit + pieces * K; unit = pool_.claim(1)) {
+      const int piece = pieces - 1 - (unit - first_unit) / K, head = (unit - first_unit) % K;
+      const int begin = piece * height;
+      const int count = begin + height < sequence.tokens ? height : sequence.tokens - begin;
+      const int64_t stride = int64_t(H + 2 * K) * E;
+      const size_t past = size_t(head) * sequence.capacity * E;
+      const AttentionUnit work = {w_ + (first_row + begin) * stride + head * groups * E,
+                                  o_ + (first_row + begin) * int64_t(H) * E + head * groups * E,
+                                  sequence.keys[slot] + past,
+                                  sequence.values[slot] + past,
+                                  stride,
+                                  int64_t(H) * E,
+                                  count,
+                                  sequence.position + begin,
+                                  groups,
+                                  E};
+      kernels_->attend(work, scratch);
+    }
+    first_unit += pieces * K;
+  }
+  pool_.meet();
+}
+
+void Model::feed_forward(const lfm2_layer& layer, int number) {
+  const int D = config_.hidden, F = config_.ff;
+  Activations a = quantized(rows_, D, layer.gate_up, number, [&](int row, float* scratch) {
+    kernels_->norm(x_ + size_t(row) * D, layer.ffn_norm, scratch, D, config_.norm_eps);
+    return scratch;
+  });
+  multiply(layer.gate_up, a, rows_, {w_, F, Finish::SILU_GATE, F}, number);
+  a = quantized(rows_, F, layer.down, number,
+                [&](int row, float*) { return w_ + size_t(row) * F; });
+  multiply(layer.down, a, rows_, {x_, D, Finish::ADD, D}, number);
+}
+
+void Model::head(int number) {
+  const int D = config_.hidden;
+  const int count = all_ ? rows_ : static_cast<int>(last_rows_.size());
+  const Activations a = quantized(count, D, config_.head, number, [&](int index, float* scratch) {
+    const int row = all_ ? index : last_rows_[index];
+    kernels_->norm(x_ + size_t(row) * D, config_.final_norm, scratch, D, config_.norm_eps);
+    return scratch;
+  });
+  multiply(config_.head, a, count, {logits_, config_.vocab, Finish::STORE, config_.vocab}, number);
+}
+
+}  // namespace lfm2

@@ -1,0 +1,109 @@
+// What one kind of processor offers: the kernels of a forward pass, as a table of functions.
+//
+// Letters as in lfm2chat/engine/model.py. All pointers are the caller's; nothing is allocated.
+// What is inline here is static: each kind has its own copy, in its own instructions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lfm2 {
+
+// Weights, packed. Rows come in panels of 32; within a panel, blocks of 128 columns; within a
+// block, for each step of 4 columns, row by row the 4 numbers (8 bits: number + 128) or, for each
+// step of 8 columns, row by row 4 bytes with columns 0..3 in the low and 4..7 in the high half
+// (4 bits: number + 8). Then the scales of the block, bf16: for each group of columns, 32 of them.
+constexpr int PANEL_ROWS = 32;
+constexpr int BLOCK_COLUMNS = 128;
+
+struct Matrix {
+  const uint8_t* data;
+  int32_t rows;     // as many as count; the last panel may hold more, which are zero
+  int32_t columns;  // padded to a multiple of BLOCK_COLUMNS
+  int32_t bits;     // 8 or 4
+  int32_t group;    // columns that share a scale: 64 with 8 bits, 32 with 4
+};
+
+static inline size_t block_bytes(const Matrix& m) {
+  return size_t{PANEL_ROWS} * BLOCK_COLUMNS * m.bits / 8 +
+         size_t{BLOCK_COLUMNS} / m.group * PANEL_ROWS * 2;
+}
+static inline int blocks(const Matrix& m) { return m.columns / BLOCK_COLUMNS; }
+static inline size_t panel_bytes(const Matrix& m) { return block_bytes(m) * blocks(m); }
+static inline int panels(const Matrix& m) { return (m.rows + PANEL_ROWS - 1) / PANEL_ROWS; }
+
+// The scale of one group of activations, and what its sum adds to a product with weights that
+// were made unsigned.
+struct GroupScale {
+  float scale;
+  int32_t offset;
+};
+
+// Rows of activations in 8 bits, each group with a scale of its own.
+struct Activations {
+  int8_t* levels;       // (rows, stride)
+  GroupScale* scales;   // (rows, scale_stride)
+  int64_t stride;
+  int64_t scale_stride;
+};
+
+// What to do with a tile of a product.
+enum class Finish : int32_t { STORE = 0, ADD = 1, SILU_GATE = 2 };
+
+struct Output {
+  float* data;       // (rows, stride)
+  int64_t stride;
+  Finish finish;     // SILU_GATE: the panel's first 16 rows gate its last 16, 16 columns result
+  int32_t columns;   // nothing is written beyond
+};
+
+struct AttentionUnit {
+  const float* queries;      // the first token's, (tokens, query_stride), G * E numbers from there
+  float* mixed;              // likewise
+  const uint16_t* keys;      // (capacity, E) of one key/value head, bf16
+  const uint16_t* values;
+  int64_t query_stride;
+  int64_t mixed_stride;
+  int32_t tokens;
+  int32_t position;          // of the first token
+  int32_t groups;            // G: query heads of this key/value head
+  int32_t head_dim;          // E, a multiple of 16, at most 128
+};
+
+struct Kernels {
+  const char* name;
+  // (rows, n) floats, each row to a root mean square of 1 and times `weight`; into `out`.
+  void (*norm)(const float* x, const float* weight, float* out, int n, float eps);
+  // One row of n floats to 8 bits in groups; `bits` is that of the weights it will meet.
+  void (*quantize)(const float* x, int8_t* levels, GroupScale* scales, int n, int padded,
+                   int group, int bits);
+  // Panels first..last of the product of all `rows` activations with `m`, into `out`.
+  // `sums` is scratch of rows * PANEL_ROWS floats.
+  void (*product)(const Matrix& m, const Activations& a, int rows, int first, int last,
+                  const Output& out, float* sums);
+  // Turn each pair (i, i + E / 2) of a head by an angle.
+  void (*rotate)(float* head, const float* cosines, const float* sines, int head_dim);
+  void (*to_bf16)(const float* x, uint16_t* out, int n);
+  // One row of embedding, n floats.
+  void (*embed)(const Matrix& m, int row, float* out, int n);
+  // `scratch` is attention_scratch(unit) floats.
+  void (*attend)(const AttentionUnit& unit, float* scratch);
+  // A sum over all numbers and the weights of one plain read of `bytes`: for measuring bandwidth.
+  uint64_t (*read)(const uint8_t* data, size_t bytes);
+};
+
+constexpr int KEY_BLOCK = 64;
+constexpr int ATTENTION_ROWS = 64;  // query rows (tokens x G) of one unit, at most
+
+static inline size_t attention_scratch(int head_dim) {
+  // queries, mixture, scores, keys turned, values, two numbers a row
+  return size_t{ATTENTION_ROWS} * (2 * head_dim + KEY_BLOCK + 2) +
+         2 * size_t{KEY_BLOCK} * head_dim;
+}
+
+extern const Kernels* kernels_avx512();
+extern const Kernels* kernels_avxvnni();
+extern const Kernels* kernels_avx2();
+extern const Kernels* kernels_plain();
+
+}  // namespace lfm2
