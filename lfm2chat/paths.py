@@ -56,6 +56,11 @@ class Paths:
         return self.data / "models"
 
     @property
+    def packed(self) -> Path:
+        """The folder with packed weights of models that lie in folders of the user's own."""
+        return self.cache / "packed"
+
+    @property
     def contexts(self) -> Path:
         """The folder with what the model made of stored conversations: conversation data too."""
         return self.cache / "contexts"

@@ -43,7 +43,7 @@ SCHEMA: tuple[Setting, ...] = (
         "dtype",
         str,
         "The number format of the weights.",
-        choices=("auto", "bfloat16", "float16", "float32"),
+        choices=("auto", "int4", "int8", "bfloat16", "float16", "float32"),
     ),
     Setting("threads", int, "Processor threads for the model; 0 chooses.", low=0, high=256),
     Setting(

@@ -9,10 +9,12 @@ from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
 from lfm2chat.engine.decoding import DecodedToken, Decoding, LanguageModel, TokenChoice, decode
 from lfm2chat.engine.device import choose_device, choose_dtype, set_threads
 from lfm2chat.engine.generate import ChunkPace, ScoredToken, prefill, score
+from lfm2chat.engine.kernels import choose_precision, kernel_names, open_packed, run_packed
 from lfm2chat.engine.memory import available_memory_bytes, estimate_bytes
 from lfm2chat.engine.model import Lfm2Model
 from lfm2chat.engine.outputs import CausalLMOutput, ModelOutput
 from lfm2chat.engine.places import CacheMark, CacheSegment
+from lfm2chat.engine.quantize import Precision
 from lfm2chat.engine.sampling import Sampler
 
 __all__ = [
@@ -31,17 +33,22 @@ __all__ = [
     "Lfm2HybridConvCache",
     "Lfm2Model",
     "ModelOutput",
+    "Precision",
     "Sampler",
     "ScoredToken",
     "TokenChoice",
     "available_memory_bytes",
     "choose_device",
     "choose_dtype",
+    "choose_precision",
     "decode",
     "estimate_bytes",
+    "kernel_names",
     "load_cache",
+    "open_packed",
     "prefill",
     "read_cache_header",
+    "run_packed",
     "save_cache",
     "score",
     "set_threads",

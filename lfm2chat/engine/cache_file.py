@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import struct
 import sys
-import tempfile
 import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -35,15 +33,13 @@ import torch
 from torch import Tensor
 
 from lfm2chat.engine.cache import HybridCache
+from lfm2chat.engine.files import new_file, regular_file
 from lfm2chat.errors import CacheError, ConfigError
 from lfm2chat.modelfiles.strictjson import parse_json
 from lfm2chat.spec.config import Lfm2Config
 
 FORMAT = 1
 """Goes up with every change of the layout, and of what the engine keeps in a cache."""
-
-TEMPORARY = ".tmp"
-"""How the name of a file ends that is still being written."""
 
 _MAGIC = b"\x89LFM2KV\n"
 _FIXED = struct.Struct("<8sIII")
@@ -98,7 +94,7 @@ def save_cache(
         )
     tensors = cache.tensors()
     try:
-        with _temporary(path) as (file, name):
+        with new_file(path) as (file, name):
             writer = _Writer(file)
             writer.write(_header(cache, token_ids, fingerprint))
             for tensor in tensors:
@@ -202,26 +198,9 @@ class _Writer:
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new file beside ``path``, for its owner only, that is gone in the end if not renamed."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}-", suffix=TEMPORARY)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file, Path(name)
-    finally:
-        with suppress(OSError):
-            Path(name).unlink(missing_ok=True)
-
-
-@contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO]:
-    """``path`` opened, where it is a regular file; a pipe or a link is not waited for."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    flags |= getattr(os, "O_BINARY", 0)
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _unusable(path, "that is no regular file")
+        with regular_file(path) as file:
             yield file
     except OSError as error:
         raise CacheError(

@@ -26,6 +26,14 @@ class LanguageModel(Protocol):
 
     config: Lfm2Config
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of its caches."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its caches are."""
+
     def next_logits(
         self,
         input_ids: Tensor,

@@ -50,13 +50,20 @@ def check_memory(config: Lfm2Config, *, dtype: torch.dtype, device: torch.device
     Raises:
         NotEnoughMemoryError: The estimate is above 90 % of what is free.
     """
+    if device.type == "cpu":
+        check_bytes(estimate_bytes(config, dtype), what=str(dtype).removeprefix("torch."))
+
+
+def check_bytes(needed: int, *, what: str) -> None:
+    """Refuse to take ``needed`` bytes of memory for a model in the precision ``what``.
+
+    Raises:
+        NotEnoughMemoryError: That is above 90 % of what is free.
+    """
     available = available_memory_bytes()
-    if available is None or device.type != "cpu":
-        return
-    needed = estimate_bytes(config, dtype)
-    if needed > USABLE_SHARE * available:
+    if available is not None and needed > USABLE_SHARE * available:
         raise NotEnoughMemoryError(
-            f"the model needs about {needed / 1e9:.1f} GB in {str(dtype).removeprefix('torch.')},"
+            f"the model needs about {needed / 1e9:.1f} GB in {what},"
             f" and {available / 1e9:.1f} GB are free",
             hint="close other programs, or choose a smaller model",
         )

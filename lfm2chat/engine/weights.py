@@ -56,10 +56,34 @@ def fill(model: nn.Module, files: WeightFiles, *, dtype: torch.dtype, device: to
                         _read(file, tensor, loaded, buffer)
                         _place(model, tensor.name, loaded)
         except OSError as error:
-            raise WeightsError(
-                f"{header.path} cannot be read: {error.strerror or error}",
-                hint="look at the disk, or download the model again",
-            ) from None
+            raise _unreadable(header.path, error) from None
+
+
+class WeightReader:
+    """Single weights of a checked folder, by name, for whoever needs one at a time."""
+
+    def __init__(self, files: WeightFiles) -> None:
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._places = {
+            tensor.name: (header.path, tensor)
+            for header in files.headers
+            for tensor in header.tensors.values()
+        }
+
+    def __call__(self, name: str) -> Tensor:
+        """The weight called ``name``, in the precision of the file, on the CPU.
+
+        Raises:
+            WeightsError: The file became shorter since it was checked, or cannot be read.
+        """
+        path, tensor = self._places[name]
+        loaded = torch.empty(tensor.shape, dtype=STORED[tensor.dtype])
+        try:
+            with path.open("rb", buffering=0) as file:
+                _read(file, tensor, loaded, self._buffer)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        return loaded
 
 
 def save(model: nn.Module, config: Lfm2Config, folder: Path) -> None:
@@ -119,3 +143,10 @@ def _read(file: io.FileIO, tensor: TensorInfo, target: Tensor, buffer: bytearray
 def _place(model: nn.Module, name: str, loaded: Tensor) -> None:
     path, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(path), attribute, nn.Parameter(loaded, requires_grad=False))
+
+
+def _unreadable(path: Path, error: OSError) -> WeightsError:
+    return WeightsError(
+        f"{path} cannot be read: {error.strerror or error}",
+        hint="look at the disk, or download the model again",
+    )

@@ -17,15 +17,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / ("_kernels.dll" if sys.platform == "win32" else "_kernels.so")
 COMMON = ("pool.cpp", "forward.cpp", "api.cpp")
-FLAGS = ("-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-pthread", "-w")
-# Products of matrices must be equal bit for bit on every processor: fused where it is written.
-FLAGS += ("-ffp-contract=off",)
-X86_KERNELS = {
+FLAGS = (
+    *("-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-pthread", "-w"),
+    # Products of matrices must be equal bit for bit on every processor: fused where it is written.
+    "-ffp-contract=off",
+)
+X86_KERNELS: dict[str, tuple[str, ...]] = {
     "kernels_avx512.cpp": (
         *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma"),
     ),
@@ -33,15 +36,15 @@ X86_KERNELS = {
     "kernels_avx2.cpp": ("-mavx2", "-mfma"),
     "kernels_plain.cpp": (),
 }
-OTHER_KERNELS = {"kernels_plain.cpp": ()}
+OTHER_KERNELS: dict[str, tuple[str, ...]] = {"kernels_plain.cpp": ()}
 
 
-class KernelsHook(BuildHookInterface):
+class KernelsHook(BuildHookInterface[BuilderConfig]):
     """Called by hatchling for wheels, editable ones too."""
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's
         """Compile, and put the library into the wheel, which is then one for this platform."""
         LIBRARY.unlink(missing_ok=True)
         problem = compile_library(LIBRARY)
@@ -66,7 +69,7 @@ def compile_library(target: Path) -> str:
         built = Path(folder) / target.name
         try:
             objects = list(_objects(compiler, kernels, Path(folder)))
-            _run([*compiler, "-shared", "-pthread", "-o", str(built), *objects, *_static(compiler)])
+            _run([*compiler, "-shared", "-pthread", "-o", str(built), *objects, *_static()])
         except (OSError, subprocess.SubprocessError) as error:
             output = getattr(error, "stderr", b"") or b""
             last = output.decode(errors="replace").strip().splitlines()[-1:]
@@ -95,13 +98,14 @@ def _compiler() -> list[str] | None:
     return [found] if found else None
 
 
-def _static(compiler: list[str]) -> list[str]:
+def _static() -> list[str]:
     """The C++ library inside ours, where the linker can: the target may have an older one."""
     return [] if sys.platform == "darwin" else ["-static-libstdc++", "-static-libgcc"]
 
 
 def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    # The compiler that the user named, or the system's own.
+    subprocess.run(command, check=True, capture_output=True, timeout=600)  # noqa: S603
 
 
 def _platform() -> str:
@@ -109,4 +113,4 @@ def _platform() -> str:
 
 
 if __name__ == "__main__":
-    print(compile_library(LIBRARY) or f"built {LIBRARY}")
+    sys.stdout.write(f"{compile_library(LIBRARY) or f'built {LIBRARY}'}\n")

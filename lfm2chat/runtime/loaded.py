@@ -14,14 +14,25 @@ from pathlib import Path
 from lfm2chat.chat.stops import end_token_ids
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.tokenizer import Tokenizer
-from lfm2chat.engine import ChunkPace, Lfm2ForCausalLM, choose_device, set_threads
+from lfm2chat.engine import (
+    ChunkPace,
+    LanguageModel,
+    Lfm2ForCausalLM,
+    Precision,
+    choose_device,
+    choose_precision,
+    open_packed,
+    run_packed,
+    set_threads,
+)
 from lfm2chat.errors import ModelError, TokenizerError
 from lfm2chat.hub.catalog import find_card, recommended_sampling
 from lfm2chat.modelfiles import fingerprint, read_config, read_generation_config
+from lfm2chat.paths import PRIVATE_DIR
 from lfm2chat.runtime.events import ModelLoaded
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.settings import Settings
-from lfm2chat.spec import SamplingParams
+from lfm2chat.spec import Lfm2Config, SamplingParams
 
 PRODUCT_CONTEXT_TOKENS = 32_768
 SMALL_MODEL_PARAMETERS = 50_000_000
@@ -36,7 +47,7 @@ class LoadedModel:
     """
 
     name: str
-    model: Lfm2ForCausalLM
+    model: LanguageModel
     tokenizer: Tokenizer
     template: ChatTemplate
     eos_token_ids: frozenset[int]
@@ -62,12 +73,18 @@ class LoadedModel:
         )
 
 
-def load_model(entry: ModelEntry, settings: Settings) -> LoadedModel:
+def load_model(
+    entry: ModelEntry, settings: Settings, *, packed_in: Path | None = None
+) -> LoadedModel:
     """``entry`` in memory.
+
+    ``packed_in`` is the folder to keep its packed weights in, for the precisions that need that;
+    None packs them anew each time.
 
     Raises:
         ModelError: The folder is broken or holds no LFM2; the message says what and where.
         NotEnoughMemoryError: It would not fit; nothing was allocated.
+        UsageError: The model cannot run in the precision or on the device that is set.
     """
     started = time.monotonic()
     if entry.problem:
@@ -84,31 +101,71 @@ def load_model(entry: ModelEntry, settings: Settings) -> LoadedModel:
             f"its embedding {config.vocab_size}",
             hint="the folder mixes the files of two models: fetch it again",
         )
-    device = choose_device(settings.device)
-    dtype = settings.dtype
-    small = config.num_parameters < SMALL_MODEL_PARAMETERS
-    # Its steps are shorter than what a second thread waits for when the screen takes a core.
-    set_threads(settings.threads or (1 if small else 0))
-    if dtype == "auto" and device.type == "cpu" and small:
-        # So small a model decodes as fast in float32, and gives the same text on every processor.
-        dtype = "float32"
     weights = _weights_fingerprint(entry.folder)  # before they are read: a later change is a miss
-    model = Lfm2ForCausalLM.from_pretrained(entry.folder, dtype=dtype, device=device)
+    runs = _run(entry.folder, config, settings, fingerprint=weights, packed_in=packed_in)
     limit = min(config.max_position_embeddings, PRODUCT_CONTEXT_TOKENS)
     return LoadedModel(
         name=entry.name,
-        model=model,
+        model=runs.model,
         tokenizer=tokenizer,
         template=ChatTemplate.from_folder(entry.folder, tokenizer),
         eos_token_ids=end_token_ids(tokenizer, generation.eos_token_ids or config.eos_token_ids),
         context_tokens=min(settings.context_tokens or limit, config.max_position_embeddings),
         recommended=_recommended(entry, generation.sampling),
         parameters=config.num_parameters,
-        dtype=str(model.dtype).removeprefix("torch."),
-        device=str(device),
+        dtype=runs.precision,
+        device=runs.model.device.type,
         load_s=time.monotonic() - started,
-        fingerprint=f"{weights} {model.dtype} {device.type} plain",
+        fingerprint=f"{weights} {runs.precision} {runs.model.device.type} plain",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A model that runs, and what users call its precision."""
+
+    model: LanguageModel
+    precision: str
+
+
+def _run(
+    folder: Path,
+    config: Lfm2Config,
+    settings: Settings,
+    *,
+    fingerprint: str,
+    packed_in: Path | None,
+) -> _Running:
+    device = choose_device(settings.device)
+    small = config.num_parameters < SMALL_MODEL_PARAMETERS
+    # Its steps are shorter than what a second thread waits for when the screen takes a core.
+    threads = set_threads(settings.threads or (1 if small else 0))
+    dtype = settings.dtype
+    if dtype == "auto" and device.type == "cpu" and small:
+        # So small a model decodes as fast in float32, and gives the same text on every processor.
+        dtype = "float32"
+    precision = choose_precision(dtype, config, device=device)
+    if precision is None:
+        plain = Lfm2ForCausalLM.from_pretrained(folder, dtype=dtype, device=device)
+        return _Running(plain, str(plain.dtype).removeprefix("torch."))
+    saved = _packed_file(packed_in, fingerprint, precision)
+    packed = open_packed(folder, precision, saved=saved, fingerprint=fingerprint)
+    model = run_packed(packed, threads=threads)
+    if not isinstance(model, Lfm2ForCausalLM):
+        # All that torch does now is drawing tokens: a second thread of its own would only turn
+        # idly beside those of the kernels.
+        set_threads(1)
+    return _Running(model, precision.value)
+
+
+def _packed_file(folder: Path | None, fingerprint: str, precision: Precision) -> Path | None:
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder / f"{fingerprint[:16]}-{precision.value}.packed"
 
 
 def _weights_fingerprint(folder: Path) -> str:

@@ -76,6 +76,7 @@ class ChatService:
         )
         self._worker = ModelWorker(
             models_folder=paths.models,
+            packed_folder=paths.packed,
             settings=settings,
             store=store,
             saved_files=self._saved_files,

@@ -45,10 +45,12 @@ class ModelWorker:
         models_folder: Path,
         settings: Settings,
         store: Store | None,
+        packed_folder: Path | None = None,
         saved_files: SavedFiles | None = None,
         emit: Callable[[Event], None],
     ) -> None:
         self._models_folder = models_folder
+        self._packed_folder = packed_folder
         self._settings = settings
         self._store = store
         self._emit = emit
@@ -218,7 +220,10 @@ class ModelWorker:
         from lfm2chat.runtime.saved import SavedContexts
         from lfm2chat.runtime.warm import WarmContexts
 
-        loaded = self._loaded = load_model(entry, self._settings)
+        # A download's belong beside it; a folder of the user's own is not ours to write to.
+        own = entry.folder.is_relative_to(self._models_folder.absolute())
+        packed_in = entry.folder if own else self._packed_folder
+        loaded = self._loaded = load_model(entry, self._settings, packed_in=packed_in)
         self._contexts = WarmContexts()
         if self._saved_files is not None:
             self._saved = SavedContexts(self._saved_files, loaded)

@@ -51,9 +51,6 @@ class NativeModel:
         UsageError: The kernels do not run on this processor.
     """
 
-    dtype = torch.bfloat16
-    device = torch.device("cpu")
-
     def __init__(self, packed: PackedModel, *, threads: int, kernels: KernelSet) -> None:
         self.config = packed.config
         self.packed = packed
@@ -98,6 +95,16 @@ class NativeModel:
         """
         logits = self._forward(input_ids, cache, every=True, before_layer=None)
         return logits.view(*input_ids.shape, self.config.vocab_size)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of its caches."""
+        return torch.bfloat16
+
+    @property
+    def device(self) -> torch.device:
+        """Where its caches are."""
+        return torch.device("cpu")
 
     def close(self) -> None:
         """End the threads now; the model cannot be used any more. May be called again."""
