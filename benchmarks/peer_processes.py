@@ -2,6 +2,7 @@
 
     python benchmarks/peer_processes.py llama MODEL.gguf [--threads 2] [--context 4096]
     python benchmarks/peer_processes.py transformers FOLDER [--dtype bfloat16] [--threads 2]
+                                                     [--wait passive]
 
 In: a model's file or folder, then one JSON request a line on stdin. Out: one JSON answer a line on
 stdout, the first once the model is loaded: ``{"ready": true, "load_s": ..., "rss_mb": ...}``, with
@@ -18,11 +19,12 @@ stdout, the first once the model is loaded: ``{"ready": true, "load_s": ..., "rs
     {"do": "stop"}                               {"stopped": true}, and the process ends
 
 What goes wrong is answered with ``{"error": "..."}``; the process goes on, unless it was loading.
-Ids are random with one seed, the same for both engines. Both run as they come, on the CPU:
-llama.cpp maps its file, has a cache in float16 and its default flash attention, and reads 512
-tokens a pass; transformers reads all in one. One process per engine keeps each one's memory and
-threads apart, and an idle one uses no CPU. A benchmark uses :class:`Peer`, whose import costs
-neither torch nor llama.cpp.
+Ids are random with one seed, the same for both engines. Both run on the CPU: llama.cpp maps its
+file, has a cache in float16 and its default flash attention, and reads 512 tokens a pass;
+transformers reads all in one. Its threads wait asleep, also within a pass, which costs it speed on
+a quiet machine: ``--wait default`` leaves them as they come. One process per engine keeps each
+one's memory and threads apart, and an idle one uses no CPU. A benchmark uses :class:`Peer`, whose
+import costs neither torch nor llama.cpp.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ BATCH = 512
 MB = 2**20
 ERROR_LEVEL = 4
 """GGML_LOG_LEVEL_ERROR."""
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""Variables that say how threads wait for work."""
 
 
 class Engine(Protocol):
@@ -222,7 +226,7 @@ class Peer:
             stdout=subprocess.PIPE,
             stderr=errors,
             encoding="utf-8",
-            env=os.environ | environment(arguments),
+            env=environment(arguments),
         )
         peer = cls(process, errors)
         try:
@@ -286,13 +290,15 @@ class Peer:
 
 
 def environment(arguments: Sequence[str]) -> dict[str, str]:
-    """What a child with the command line ``arguments`` has in its environment beside our own."""
+    """The whole environment of a child with the command line ``arguments``."""
     parsed = parse(arguments)
-    values = {"OMP_NUM_THREADS": str(parsed.threads), "TOKENIZERS_PARALLELISM": "false"}
-    if parsed.engine == "transformers":
-        # Its threads wait asleep. llama.cpp's do so only between requests: within a pass they
-        # meet hundreds of times, and would be woken each time.
+    # Whatever the parent chose for its own threads must not reach a child that has another need.
+    values = {name: value for name, value in os.environ.items() if name not in WAITING}
+    values |= {"OMP_NUM_THREADS": str(parsed.threads), "TOKENIZERS_PARALLELISM": "false"}
+    if parsed.engine == "transformers" and parsed.wait == "passive":
         values["OMP_WAIT_POLICY"] = "PASSIVE"
+    # llama.cpp's threads meet hundreds of times in a pass: asleep they took twice as long. Between
+    # requests they sleep in any case.
     return values
 
 
@@ -372,6 +378,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     theirs = engines.add_parser("transformers")
     theirs.add_argument("model", help="a folder with config.json and model.safetensors")
     theirs.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+    theirs.add_argument(
+        "--wait",
+        default="passive",
+        choices=["passive", "default"],
+        help="how its threads wait for work; on a machine without other work passive is slower",
+    )
     for engine in (llama, theirs):
         engine.add_argument("--threads", type=int, default=2)
     return parser.parse_args(arguments)

@@ -138,7 +138,9 @@ def unpacked_model(packed: PackedModel, dtype: torch.dtype | None = None) -> Lfm
     weights = dict(model.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for section, _ in places(packed.config, packed.precision):
-            for name, numbers in zip(section.sources, _apart(packed, section, weights)):
+            for name, numbers in zip(
+                section.sources, _apart(packed, section, weights), strict=True
+            ):
                 weights[name].copy_(numbers.view(weights[name].shape))
     return model.eval().requires_grad_(requires_grad=False)
 
