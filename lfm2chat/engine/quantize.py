@@ -13,6 +13,7 @@ llama.cpp's k-quants choose theirs by such searches too).
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 
@@ -80,14 +81,25 @@ def pack(weight: Tensor, bits: int, *, out: Tensor | None = None) -> PackedMatri
     ``out`` is uint8 of :func:`packed_bytes` to write into; None allocates.
     """
     rows, columns = weight.shape
-    size = packed_bytes(rows, columns, bits)
-    data = torch.empty(size, dtype=torch.uint8) if out is None else out
+    data = torch.empty(packed_bytes(rows, columns, bits), dtype=torch.uint8) if out is None else out
     panel_bytes = packed_bytes(PANEL_ROWS, columns, bits)
-    for first in range(0, rows, ROWS_AT_ONCE):
+
+    def pack_from(first: int) -> None:
         some = weight[first : first + ROWS_AT_ONCE].to(torch.float32)
         panels = _round_up(some.shape[0], PANEL_ROWS) // PANEL_ROWS
         at = first // PANEL_ROWS * panel_bytes
         data[at : at + panels * panel_bytes] = _pack_rows(some, bits)
+
+    # Threads of ours, each with torch on one: its own wait for one another in every small
+    # operation, which takes a hundred times as long where another program has a core.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(pack_from, range(0, rows, ROWS_AT_ONCE)):
+                pass
+    finally:
+        torch.set_num_threads(threads)
     return PackedMatrix(data, rows, columns, bits)
 
 
