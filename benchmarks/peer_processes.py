@@ -3,6 +3,8 @@
     python benchmarks/peer_processes.py llama MODEL.gguf [--threads 2] [--context 4096]
     python benchmarks/peer_processes.py transformers FOLDER [--dtype bfloat16] [--threads 2]
                                                      [--wait passive]
+    python benchmarks/peer_processes.py lfm2chat FOLDER [--precision int8] [--threads 2]
+                                                 [--kernels NAME]
 
 In: a model's file or folder, then one JSON request a line on stdin. Out: one JSON answer a line on
 stdout, the first once the model is loaded: ``{"ready": true, "load_s": ..., "rss_mb": ...}``, with
@@ -16,10 +18,12 @@ stdout, the first once the model is loaded: ``{"ready": true, "load_s": ..., "rs
                                                  file ``to`` -> {"shape": [T, V]}
     {"do": "memory"}                             {"peak_rss_mb": ..., "rss_mb": ...,
                                                  "anonymous_mb": ...}, the last without mapped files
+    {"do": "bandwidth"}                          lfm2chat alone: one plain read of all its weights
+                                                 -> {"seconds": ..., "bytes": ...}
     {"do": "stop"}                               {"stopped": true}, and the process ends
 
 What goes wrong is answered with ``{"error": "..."}``; the process goes on, unless it was loading.
-Ids are random with one seed, the same for both engines. Both run on the CPU: llama.cpp maps its
+Ids are random with one seed, the same for every engine. All run on the CPU: llama.cpp maps its
 file, has a cache in float16 and its default flash attention, and reads 512 tokens a pass;
 transformers reads all in one. Its threads wait asleep, also within a pass, which costs it speed on
 a quiet machine: ``--wait default`` leaves them as they come. One process per engine keeps each
@@ -199,6 +203,66 @@ class TransformersEngine:
         return outputs.logits
 
 
+class OwnEngine:
+    """A folder in our engine, packed once and kept beside the folder."""
+
+    def __init__(self, folder: str, *, precision: str, threads: int) -> None:
+        import torch
+
+        from lfm2chat.engine import HybridCache, Precision, open_packed, run_packed
+
+        # What torch is left with needs no second thread.
+        torch.set_num_threads(1)
+        kind, place = Precision(precision), Path(folder)
+        saved = place.with_name(f"{place.name}-{precision}.packed")
+        mark = str((place / "model.safetensors").stat().st_mtime_ns)
+        self._torch = torch
+        self._packed = open_packed(place, kind, saved=saved, fingerprint=mark)
+        self._model = run_packed(self._packed, threads=threads)
+        self._threads = threads
+        self._new_cache: Callable[[], Any] = lambda: HybridCache(
+            self._model.config, dtype=self._model.dtype, capacity=4096
+        )
+        self.vocabulary = self._model.config.vocab_size
+        self.clear()
+
+    def clear(self) -> None:
+        """Empty the cache."""
+        self._cache = self._new_cache()
+        self.position = 0
+
+    def read(self, ids: Sequence[int]) -> None:
+        """Add ``ids`` to the cache, with the logits of the last."""
+        for start in range(0, len(ids), BATCH):
+            self._model.next_logits(self._torch.tensor([ids[start : start + BATCH]]), self._cache)
+        self.position += len(ids)
+
+    def step(self, ids: Sequence[int]) -> None:
+        """Add ``ids`` to the cache in passes of one token, each with its logits."""
+        for token in self._torch.tensor([ids]).split(1, dim=1):
+            self._model.next_logits(token, self._cache)
+        self.position += len(ids)
+
+    def write_logits(self, ids: Sequence[int], path: Path) -> None:
+        """Read ``ids`` into an empty cache; (T, V) logits as float32 into ``path``."""
+        self.clear()
+        logits = self._model.all_logits(self._torch.tensor([ids]), self._cache)
+        path.write_bytes(logits.numpy().tobytes())
+        self.position = len(ids)
+
+    def bandwidth(self) -> dict[str, float]:
+        """What one plain read of the weights takes, by the same number of threads."""
+        from lfm2chat.engine.backends.native_library import library, usable_kernels
+
+        native, buffer = library(), self._packed.buffer
+        if native is None:
+            raise RuntimeError("no native kernels were built")
+        kind = usable_kernels()[0].kind
+        size = buffer.numel()
+        seconds = native.lfm2_read_seconds(buffer.data_ptr(), size, self._threads, kind)
+        return {"seconds": seconds, "bytes": size}
+
+
 class Peer:
     """A child as its parent sees it; ends with the ``with`` block that it is used in.
 
@@ -297,6 +361,8 @@ def environment(arguments: Sequence[str]) -> dict[str, str]:
     values |= {"OMP_NUM_THREADS": str(parsed.threads), "TOKENIZERS_PARALLELISM": "false"}
     if parsed.engine == "transformers" and parsed.wait == "passive":
         values["OMP_WAIT_POLICY"] = "PASSIVE"
+    if parsed.engine == "lfm2chat" and parsed.kernels:
+        values["LFM2CHAT_KERNELS"] = parsed.kernels
     # llama.cpp's threads meet hundreds of times in a pass: asleep they took twice as long. Between
     # requests they sleep in any case.
     return values
@@ -364,6 +430,10 @@ def respond(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
             return {"shape": [len(request["ids"]), engine.vocabulary]}
         case "memory":
             return memory()
+        case "bandwidth":
+            if not isinstance(engine, OwnEngine):
+                raise TypeError("only our own engine says where its weights are")
+            return engine.bandwidth()
         case unknown:
             raise ValueError(f"nobody knows how to do {unknown!r}")
 
@@ -384,7 +454,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         choices=["passive", "default"],
         help="how its threads wait for work; on a machine without other work passive is slower",
     )
-    for engine in (llama, theirs):
+    own = engines.add_parser("lfm2chat")
+    own.add_argument("model", help="a folder with config.json and model.safetensors")
+    own.add_argument("--precision", default="int8", choices=["int8", "int4"])
+    own.add_argument("--kernels", default="", help="take these alone; torch is always there")
+    for engine in (llama, theirs, own):
         engine.add_argument("--threads", type=int, default=2)
     return parser.parse_args(arguments)
 
@@ -393,6 +467,8 @@ def load(arguments: argparse.Namespace) -> Engine:
     """The engine that the command line asks for, with its model."""
     if arguments.engine == "llama":
         return LlamaEngine(arguments.model, context=arguments.context, threads=arguments.threads)
+    if arguments.engine == "lfm2chat":
+        return OwnEngine(arguments.model, precision=arguments.precision, threads=arguments.threads)
     return TransformersEngine(arguments.model, dtype=arguments.dtype, threads=arguments.threads)
 
 
@@ -408,8 +484,10 @@ def main() -> int:
 
     if arguments.engine == "llama":
         import llama_cpp  # noqa: F401 - so the time to load is the model's
-    else:
+    elif arguments.engine == "transformers":
         from transformers.models.lfm2 import modeling_lfm2  # noqa: F401
+    else:
+        import lfm2chat.engine  # noqa: F401
     baseline = memory()["rss_mb"]
     started = time.perf_counter()
     try:
