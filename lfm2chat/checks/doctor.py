@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import lfm2chat
-from lfm2chat.engine import available_memory_bytes, choose_device, set_threads
+from lfm2chat.engine import available_memory_bytes, choose_device, kernel_names, set_threads
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.models import available_models
@@ -55,6 +55,7 @@ def _machine(paths: Paths) -> Iterator[tuple[str, str]]:
         yield "threads", str(set_threads(settings.threads))
     except Lfm2ChatError as error:
         yield "settings", f"{error} ({error.hint})"
+    yield "kernels", ", ".join(kernel_names())
     memory = available_memory_bytes()
     yield "free memory", "unknown" if memory is None else f"{memory / 1e9:.1f} GB"
 

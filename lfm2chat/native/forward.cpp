@@ -65,7 +65,7 @@ int32_t Model::forward(int count, const lfm2_sequence* sequences, const int32_t*
   w_ = wide_.at(size_t(rows_) * (wide + PANEL_ROWS));
   o_ = mixed_.at(size_t(rows_) * config_.heads * E);
   rotary_ = angles_.at(size_t(rows_) * E);
-  if (rows_ > 1) shared_.room(rows_, padded(wide));
+  shared_.room(rows_, padded(wide));
   pool_.run(&Model::job, this);
   return answer_;
 }
@@ -117,15 +117,19 @@ void Model::each_row(int rows, int number, Work work) {
 
 template <typename Fill>
 Activations Model::quantized(int rows, int n, const Matrix& m, int number, Fill fill) {
-  Own& own = own_[number];
-  float* scratch = own.normed.at(padded(n));
+  float* scratch = own_[number].normed.at(padded(n));
+  Activations a = shared_.room(0, m.columns);
   if (rows == 1) {
-    // Every thread for itself: it takes less time than a meeting.
-    const Activations a = own.row.room(1, m.columns);
-    kernels_->quantize(fill(0, scratch), a.levels, a.scales, n, m.columns, m.group, m.bits);
+    // Every thread makes the whole row, and its share of the levels: the sums need it all.
+    const float* line = fill(0, scratch);
+    const int groups = m.columns / m.group, threads = pool_.threads();
+    const int first = groups * number / threads, last = groups * (number + 1) / threads;
+    const int start = first * m.group, left = n > start ? n - start : 0;
+    kernels_->quantize(line + start, a.levels + start, a.scales + first, left,
+                       (last - first) * m.group, m.group, m.bits);
+    pool_.meet();
     return a;
   }
-  Activations a = shared_.room(0, m.columns);
   each_row(rows, number, [&](int row) {
     kernels_->quantize(fill(row, scratch), a.levels + row * a.stride,
                        a.scales + row * a.scale_stride, n, m.columns, m.group, m.bits);
@@ -139,9 +143,9 @@ void Model::multiply(const Matrix& m, const Activations& a, int rows, const Outp
   const int all = panels(m);
   int step = static_cast<int>(CLAIM_BYTES / panel_bytes(m));
   if (step < 1) step = 1;
-  for (int first = pool_.claim(step); first < all; first = pool_.claim(step)) {
-    const int last = first + step < all ? first + step : all;
-    kernels_->product(m, a, rows, first, last, out, sums);
+  int first = 0;
+  while (const int count = pool_.claim_share(all, step, &first)) {
+    kernels_->product(m, a, rows, first, first + count, out, sums);
   }
   pool_.meet();
 }

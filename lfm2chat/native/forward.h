@@ -26,7 +26,7 @@ class Scratch {
   size_t count_ = 0;
 };
 
-// One row, or all of them, of activations in 8 bits.
+// Rows of activations in 8 bits.
 struct Quantized {
   Scratch<int8_t> levels;
   Scratch<GroupScale> scales;
@@ -35,7 +35,6 @@ struct Quantized {
 
 // What each thread has for itself.
 struct Own {
-  Quantized row;
   Scratch<float> normed, sums, attention;
 };
 

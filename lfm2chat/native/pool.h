@@ -31,6 +31,24 @@ class Pool {
   // The first of the next `count` pieces of work that nobody has claimed since the last meeting.
   int claim(int count) { return next_.fetch_add(count, std::memory_order_relaxed); }
 
+  // Claims a share of what is left of `all` pieces, at least `least` of them: long runs first, so
+  // that reading goes on undisturbed, and short ones last, so that all end at the same time.
+  // Returns the number of pieces, from `first` on; 0 where nothing is left.
+  int claim_share(int all, int least, int* first) {
+    int begin = next_.load(std::memory_order_relaxed);
+    while (begin < all) {
+      const int left = all - begin;
+      int count = left / (2 * threads());
+      if (count < least) count = least;
+      if (count > left) count = left;
+      if (next_.compare_exchange_weak(begin, begin + count, std::memory_order_relaxed)) {
+        *first = begin;
+        return count;
+      }
+    }
+    return 0;
+  }
+
  private:
   void work(int number);
 

@@ -4,11 +4,14 @@ import json
 
 import pytest
 
+from lfm2chat.chat.turns import PromptMessage, Role
 from lfm2chat.errors import ModelError, TokenizerError
+from lfm2chat.runtime.generation import Answer, answer
 from lfm2chat.runtime.loaded import load_model
 from lfm2chat.runtime.models import resolve_model
+from lfm2chat.runtime.warm import WarmContexts
 from lfm2chat.settings import Settings
-from lfm2chat.spec import SamplingParams
+from lfm2chat.spec import FinishReason, SamplingParams
 
 
 @pytest.fixture
@@ -88,3 +91,38 @@ def test_a_broken_folder_is_refused_with_the_reason(load, make_model):
 
     with pytest.raises(ModelError, match="cannot be used"):
         load("Broken")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_the_guide_answers_in_8_and_in_4_bits(load, dtype):
+    loaded = load("guide", dtype=dtype)
+    question = [PromptMessage(Role.USER, "How do I start a new conversation?")]
+    steps = list(answer(loaded, WarmContexts(), question, sampling=loaded.recommended))
+
+    assert loaded.dtype == dtype
+    assert isinstance(steps[-1], Answer)
+    assert steps[-1].finish_reason is FinishReason.STOP
+    if dtype == "int8":  # 4 bits are much for so small a model: it may name another key
+        assert "Ctrl+N" in steps[-1].text
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_packed_weights_are_kept_where_they_were_told_to(paths, make_model, dtype):
+    folder = make_model("Mine")
+    entry = resolve_model("Mine", paths.models)
+    settings = Settings(dtype=dtype)
+
+    first = load_model(entry, settings, packed_in=folder)
+    files = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.packed")}
+    second = load_model(entry, settings, packed_in=folder)
+
+    assert len(files) == 1
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.packed")} == files
+    assert first.fingerprint == second.fingerprint
+    assert first.fingerprint != load_model(entry, Settings()).fingerprint
+
+
+def test_a_small_model_keeps_float32_unless_it_is_told_otherwise(load, make_model):
+    make_model("Mine")
+    assert load("Mine").dtype == "float32"
+    assert load("Mine", dtype="int4").dtype == "int4"
