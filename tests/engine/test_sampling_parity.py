@@ -63,6 +63,17 @@ def test_top_p_equals_transformers(p):
         assert torch.equal(keep_top_p(scores, p), TopPLogitsWarper(p)(None, scores[None])[0])
 
 
+@pytest.mark.parametrize("spread", [0.5, 3.0, 12.0])
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_top_p_of_a_whole_vocabulary_differs_from_transformers_by_rounding_alone(p, spread):
+    scores = logits(2, 65_536, spread)
+    ours = keep_top_p(scores, p) > -math.inf
+    theirs = TopPLogitsWarper(p)(None, scores[None])[0] > -math.inf
+    apart = scores.softmax(-1)[ours != theirs]
+    assert float(apart.sum()) < 1e-5
+    assert float(scores.softmax(-1)[ours].sum()) >= p - 1e-5
+
+
 @pytest.mark.parametrize("min_p", [0.0, 0.05, 0.15, 1.0])
 def test_min_p_equals_transformers(min_p):
     for seed in range(5):
@@ -101,20 +112,37 @@ def test_the_whole_chain_equals_transformers(  # noqa: PLR0917 - one for each pa
     assert torch.equal(ours, theirs(scores, ids, params))
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_the_same_seed_draws_what_transformers_draws(seed):
-    params = SamplingParams(temperature=0.7, min_p=0.02, repetition_penalty=1.1, seed=seed)
-    sampler = Sampler(params, context_ids=[3, 4, 4], vocab_size=65_536)
-    context = [3, 4, 4]
-    torch.manual_seed(seed)
-    for step in range(6):
-        scores = logits(100 * seed + step, 65_536, 2.0)
-        probabilities = theirs(scores, context, params).softmax(-1)
-        expected = int(torch.multinomial(probabilities[None], 1))
+def test_tokens_are_drawn_as_often_as_transformers_chain_says():
+    params = SamplingParams(temperature=0.7, min_p=0.02, repetition_penalty=1.1, seed=1)
+    scores = logits(0, 65_536, 2.0)
+    scores[[3, 500, 65_535]] = torch.tensor([12.0, 11.6, 11.2])
+    context, draws = [3, 4, 4], 4000
+    wanted = theirs(scores, context, params).softmax(-1)
+    counts = torch.zeros(65_536)
+    for seed in range(draws):
+        sampler = Sampler(
+            SamplingParams.from_dict(params.as_dict() | {"seed": seed}),
+            context_ids=context,
+            vocab_size=65_536,
+        )
         token, logprob = sampler.draw(scores)
-        assert token == expected
-        assert logprob == pytest.approx(float(scores.log_softmax(-1)[token]), abs=1e-5)
-        context.append(token)
+        counts[token] += 1
+    assert logprob == pytest.approx(float(scores.log_softmax(-1)[token]), abs=1e-5)
+    possible = wanted > 0
+    assert not counts[~possible].any()
+    # Chi-squared: with so many degrees of freedom its mean is their number, its variance twice it.
+    expected = wanted[possible] * draws
+    statistic = float(((counts[possible] - expected) ** 2 / expected).sum())
+    freedom = int(possible.sum()) - 1
+    assert statistic < freedom + 5 * math.sqrt(2 * freedom)
+
+
+@given(seed=st.integers(0, 2**32 - 1), spread=st.floats(0.1, 30.0))
+def test_what_was_filtered_away_is_never_drawn(seed, spread):
+    scores = logits(seed, 300, spread)
+    params = SamplingParams(temperature=1.3, top_k=7, top_p=0.8, min_p=0.05, seed=seed)
+    token, _ = Sampler(params, context_ids=[], vocab_size=300).draw(scores)
+    assert math.isfinite(float(process(scores, params, torch.empty(0, dtype=torch.long))[token]))
 
 
 def test_the_same_seed_draws_the_same_tokens_and_another_seed_others():
