@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if defined(LFM2_AVX512) || defined(LFM2_AVX2)
 #include <immintrin.h>

@@ -57,7 +57,7 @@ def accept_any_mark(_, self, *, beyond):
 
 
 def forget_the_last_token(original, self, start, pieces, count):
-    original(self, start, pieces, count - 1)
+    original(self, start, pieces, max(0, count - 1))
 
 
 def lose_the_columns_of_a_file(original, self, length):
