@@ -1,6 +1,7 @@
 #include "api.h"
 
 #include <chrono>
+#include <exception>
 
 #include "forward.h"
 
@@ -56,6 +57,64 @@ struct Reading {
 };
 
 constexpr int64_t READ_PIECE = 1 << 20;
+constexpr int32_t UNUSABLE = -1;
+constexpr int32_t NO_MEMORY = -2;
+
+// work(), or NO_MEMORY: nothing that is thrown may reach the caller, who knows no C++.
+template <typename Work>
+auto guarded(Work work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const std::exception&) {
+    return decltype(work())(NO_MEMORY);
+  }
+}
+
+int32_t product(const lfm2::Matrix& matrix, const float* x, int rows, int columns, float* out,
+                int threads, const lfm2::Kernels* table) {
+  lfm2::Quantized quantized;
+  const lfm2::Activations a = quantized.room(rows, matrix.columns);
+  for (int row = 0; row < rows; ++row) {
+    table->quantize(x + size_t(row) * columns, a.levels + row * a.stride,
+                    a.scales + row * a.scale_stride, columns, matrix.columns, matrix.group,
+                    matrix.bits);
+  }
+  lfm2::Pool pool(threads);
+  Product work = {&matrix, a, {out, matrix.rows, lfm2::Finish::STORE, matrix.rows}, rows, table,
+                  &pool, {}};
+  work.sums.assign(threads, std::vector<float>(size_t(rows) * lfm2::PANEL_ROWS));
+  pool.run(
+      [](void* context, int number) {
+        auto& own = *static_cast<Product*>(context);
+        const int all = lfm2::panels(*own.matrix);
+        for (int panel = own.pool->claim(1); panel < all; panel = own.pool->claim(1)) {
+          own.kernels->product(*own.matrix, own.activations, own.rows, panel, panel + 1, own.out,
+                               own.sums[number].data());
+        }
+      },
+      &work);
+  return 0;
+}
+
+double read_seconds(const uint8_t* data, int64_t bytes, int threads, const lfm2::Kernels* table) {
+  lfm2::Pool pool(threads);
+  Reading work = {data, bytes, table, &pool, std::vector<uint64_t>(threads * 8)};
+  const auto started = std::chrono::steady_clock::now();
+  pool.run(
+      [](void* context, int number) {
+        auto& own = *static_cast<Reading*>(context);
+        const auto pieces = static_cast<int>((own.bytes + READ_PIECE - 1) / READ_PIECE);
+        for (int piece = own.pool->claim(1); piece < pieces; piece = own.pool->claim(1)) {
+          const int64_t at = piece * READ_PIECE;
+          const int64_t count = at + READ_PIECE < own.bytes ? READ_PIECE : own.bytes - at;
+          own.sums[number * 8] += own.kernels->read(own.data + at, count);
+        }
+      },
+      &work);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
+  // The sum must be used, or the reading could be left out.
+  return work.sums[0] == 1 ? taken.count() + 1e-12 : taken.count();
+}
 
 }  // namespace
 
@@ -74,7 +133,11 @@ void* lfm2_open(const lfm2_config* config, int32_t threads, int32_t kind) {
   bool usable = false;
   const lfm2::Kernels* table = kernels(kind, &usable);
   if (!usable) return nullptr;
-  return new lfm2::Model(*config, table, threads);
+  try {
+    return new lfm2::Model(*config, table, threads);
+  } catch (const std::exception&) {
+    return nullptr;
+  }
 }
 
 void lfm2_close(void* model) { delete static_cast<lfm2::Model*>(model); }
@@ -82,59 +145,24 @@ void lfm2_close(void* model) { delete static_cast<lfm2::Model*>(model); }
 int32_t lfm2_forward(void* model, int32_t sequences, const lfm2_sequence* sequence,
                      const int32_t* ids, int32_t all, float* logits,
                      lfm2_before_layer before_layer) {
-  return static_cast<lfm2::Model*>(model)->forward(sequences, sequence, ids, all != 0, logits,
-                                                   before_layer);
+  return guarded([&] {
+    return static_cast<lfm2::Model*>(model)->forward(sequences, sequence, ids, all != 0, logits,
+                                                     before_layer);
+  });
 }
 
 int32_t lfm2_product(const lfm2::Matrix* matrix, const float* x, int32_t rows, int32_t columns,
                      float* out, int32_t threads, int32_t kind) {
   bool usable = false;
   const lfm2::Kernels* table = kernels(kind, &usable);
-  if (!usable) return -1;
-  lfm2::Pool pool(threads);
-  lfm2::Quantized quantized;
-  const lfm2::Activations a = quantized.room(rows, matrix->columns);
-  for (int row = 0; row < rows; ++row) {
-    table->quantize(x + size_t(row) * columns, a.levels + row * a.stride,
-                    a.scales + row * a.scale_stride, columns, matrix->columns, matrix->group,
-                    matrix->bits);
-  }
-  Product work = {matrix, a, {out, matrix->rows, lfm2::Finish::STORE, matrix->rows}, rows, table,
-                  &pool, {}};
-  work.sums.assign(threads, std::vector<float>(size_t(rows) * lfm2::PANEL_ROWS));
-  pool.run(
-      [](void* context, int number) {
-        auto& own = *static_cast<Product*>(context);
-        const int all = lfm2::panels(*own.matrix);
-        for (int panel = own.pool->claim(1); panel < all; panel = own.pool->claim(1)) {
-          own.kernels->product(*own.matrix, own.activations, own.rows, panel, panel + 1, own.out,
-                               own.sums[number].data());
-        }
-      },
-      &work);
-  return 0;
+  if (!usable) return UNUSABLE;
+  return guarded([&] { return product(*matrix, x, rows, columns, out, threads, table); });
 }
 
 double lfm2_read_seconds(const uint8_t* data, int64_t bytes, int32_t threads, int32_t kind) {
   bool usable = false;
   const lfm2::Kernels* table = kernels(kind, &usable);
-  if (!usable) return -1.0;
-  lfm2::Pool pool(threads);
-  Reading work = {data, bytes, table, &pool, std::vector<uint64_t>(threads * 8)};
-  const auto started = std::chrono::steady_clock::now();
-  pool.run(
-      [](void* context, int number) {
-        auto& own = *static_cast<Reading*>(context);
-        const auto pieces = static_cast<int>((own.bytes + READ_PIECE - 1) / READ_PIECE);
-        for (int piece = own.pool->claim(1); piece < pieces; piece = own.pool->claim(1)) {
-          const int64_t at = piece * READ_PIECE;
-          const int64_t count = at + READ_PIECE < own.bytes ? READ_PIECE : own.bytes - at;
-          own.sums[number * 8] += own.kernels->read(own.data + at, count);
-        }
-      },
-      &work);
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
-  // The sum must be used, or the reading could be left out.
-  return work.sums[0] == 1 ? taken.count() + 1e-12 : taken.count();
+  if (!usable) return UNUSABLE;
+  return guarded([&] { return read_seconds(data, bytes, threads, table); });
 }
 }

@@ -1,7 +1,8 @@
 // The C interface of the native kernels: what lfm2chat/engine/backends/native_library.py calls.
 //
 // Plain structures and pointers, nothing of torch. Whatever is pointed to is the caller's and must
-// live as long as the model. One thread calls; nothing is thrown, errors are numbers.
+// live as long as the model. One thread calls; nothing is thrown, errors are numbers below 0:
+// -1 where this processor cannot run these kernels, -2 where memory or threads are not to be had.
 #pragma once
 
 #include "kernels.h"
@@ -47,7 +48,7 @@ struct lfm2_sequence {
   uint16_t* const* left;        // likewise, written: those after the last token
 };
 
-// Asked before each layer; anything but 0 ends the pass.
+// Asked before each layer; a number above 0 ends the pass.
 typedef int32_t (*lfm2_before_layer)(void);
 
 LFM2_EXPORT int32_t lfm2_abi(void);
@@ -56,12 +57,13 @@ LFM2_EXPORT int32_t lfm2_abi(void);
 // They are in order, the best first. `usable` says whether this processor is one.
 LFM2_EXPORT const char* lfm2_kernels(int32_t kind, int32_t* usable);
 
+// Null where it cannot be opened, for either reason.
 LFM2_EXPORT void* lfm2_open(const lfm2_config* config, int32_t threads, int32_t kind);
 LFM2_EXPORT void lfm2_close(void* model);
 
 // Reads the sequences' tokens, `ids` one after the other. Writes logits (N, vocab): of each
-// sequence's last token, or of `all`. Returns 0, or what `before_layer` returned (it may be null):
-// then keys and values beyond `position` are undefined, as are `left` and `logits`.
+// sequence's last token, or of `all`. Returns 0, an error, or what `before_layer` returned (it may
+// be null): then keys and values beyond `position` are undefined, as are `left` and `logits`.
 LFM2_EXPORT int32_t lfm2_forward(void* model, int32_t sequences, const lfm2_sequence* sequence,
                                  const int32_t* ids, int32_t all, float* logits,
                                  lfm2_before_layer before_layer);

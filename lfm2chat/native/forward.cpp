@@ -66,6 +66,12 @@ int32_t Model::forward(int count, const lfm2_sequence* sequences, const int32_t*
   o_ = mixed_.at(size_t(rows_) * config_.heads * E);
   rotary_ = angles_.at(size_t(rows_) * E);
   shared_.room(rows_, padded(wide));
+  // All memory is taken here, where a failure can be told: not by threads in the middle of a pass.
+  for (Own& own : own_) {
+    own.normed.at(padded(wide));
+    own.sums.at(size_t(rows_) * PANEL_ROWS);
+    own.attention.at(attention_scratch(E));
+  }
   pool_.run(&Model::job, this);
   return answer_;
 }

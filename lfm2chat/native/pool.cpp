@@ -30,12 +30,19 @@ void wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
 }  // namespace
 
 Pool::Pool(int threads) {
-  for (int number = 1; number < threads; ++number) {
-    workers_.emplace_back([this, number] { work(number); });
+  try {
+    for (int number = 1; number < threads; ++number) {
+      workers_.emplace_back([this, number] { work(number); });
+    }
+  } catch (...) {  // the system gives no more threads
+    close();
+    throw;
   }
 }
 
-Pool::~Pool() {
+Pool::~Pool() { close(); }
+
+void Pool::close() {
   closing_.store(true);
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();

@@ -51,6 +51,7 @@ class Pool {
 
  private:
   void work(int number);
+  void close();
 
   std::vector<std::thread> workers_;
   void (*job_)(void*, int) = nullptr;

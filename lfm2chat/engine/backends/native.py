@@ -35,7 +35,7 @@ from lfm2chat.engine.inputs import check_cache, check_ids
 from lfm2chat.engine.layers import RotaryEmbedding
 from lfm2chat.engine.model import BeforeLayer
 from lfm2chat.engine.packed import PackedModel
-from lfm2chat.errors import UsageError
+from lfm2chat.errors import NotEnoughMemoryError, UsageError
 from lfm2chat.spec.config import ATTENTION
 
 STOPPED = 1
@@ -82,8 +82,10 @@ class NativeModel:
         What ``before_layer`` raises leaves the cache as it was.
 
         Raises:
-            UsageError: An id that the model does not have, or a position beyond its limit.
+            UsageError: An id that the model does not have.
             CacheError: A cache of another kind, model, batch size, precision or place.
+            ContextFullError: A position beyond the model's limit.
+            NotEnoughMemoryError: Not even the scratch for one pass is to be had.
         """
         return self._forward(input_ids, cache, every=False, before_layer=before_layer)
 
@@ -91,7 +93,7 @@ class NativeModel:
         """Add (B, T) ids to ``cache``; the logits after each of them, (B, T, V) in float32.
 
         Raises:
-            UsageError, CacheError: As in :meth:`next_logits`.
+            UsageError, CacheError, ContextFullError, NotEnoughMemoryError: As there.
         """
         logits = self._forward(input_ids, cache, every=True, before_layer=None)
         return logits.view(*input_ids.shape, self.config.vocab_size)
@@ -145,6 +147,11 @@ class NativeModel:
             logits.data_ptr(),
             watch.function,
         )
+        if answer < 0:
+            raise NotEnoughMemoryError(
+                f"there is no memory to read {batch * tokens} tokens in one pass",
+                hint="close other programs, or choose a smaller model",
+            )
         if answer:
             assert watch.error is not None
             raise watch.error
