@@ -69,6 +69,8 @@ class NativeModel:
             )
         self._handle = handle
         self._close = weakref.finalize(self, self._library.lfm2_close, handle)
+        # At the end of the process another thread may be in the middle of a pass.
+        self._close.atexit = False
 
     def next_logits(
         self,
