@@ -19,7 +19,7 @@ from lfm2chat.errors import GenerationError, UsageError
 from lfm2chat.spec import SamplingParams
 
 SORTED_TOKENS = 1024
-"""Likeliest tokens that ``top_p`` looks at first: sorting all takes ten times as long."""
+"""Likeliest tokens that :func:`keep_nucleus` looks at first: sorting all takes five times longer."""
 
 
 def penalise_repetition(scores: Tensor, seen_ids: Tensor, penalty: float) -> Tensor:
@@ -40,16 +40,23 @@ def keep_top_k(scores: Tensor, k: int) -> Tensor:
 
 def keep_top_p(scores: Tensor, p: float) -> Tensor:
     """The fewest likeliest tokens whose probabilities reach ``p``; the rest is -inf."""
-    if scores.numel() > 2 * SORTED_TOKENS:
-        best = torch.topk(scores.softmax(dim=-1), SORTED_TOKENS)
-        before = best.values.cumsum(dim=-1) - best.values
-        if float(before[-1]) >= p:  # nothing beyond the best ones can be among the fewest
-            kept = best.indices[before < p] if p > 0 else best.indices[:1]
-            return torch.full_like(scores, -math.inf).index_copy(0, kept, scores[kept])
     ascending, order = torch.sort(scores)
     removed = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
     removed[-1] = False
     return scores.masked_fill(removed.scatter(0, order, removed), -math.inf)
+
+
+def keep_nucleus(scores: Tensor, p: float) -> Tensor:
+    """As :func:`keep_top_p`, but for rounding, in a fifth of the time with a large vocabulary."""
+    if scores.numel() > 2 * SORTED_TOKENS:
+        best = torch.topk(scores.softmax(dim=-1), SORTED_TOKENS)
+        before = best.values.cumsum(dim=-1) - best.values
+        if float(before[-1]) >= p:  # nothing beyond the best ones can be among the fewest
+            wanted = before < p
+            wanted[0] = True  # p may be 0, or be rounded to it
+            kept = best.indices[wanted]
+            return torch.full_like(scores, -math.inf).index_copy(0, kept, scores[kept])
+    return keep_top_p(scores, p)
 
 
 def keep_min_p(scores: Tensor, min_p: float) -> Tensor:
@@ -71,7 +78,7 @@ def process(scores: Tensor, params: SamplingParams, seen_ids: Tensor) -> Tensor:
     if params.top_k > 0:
         scores = keep_top_k(scores, params.top_k)
     if params.top_p < 1.0:
-        scores = keep_top_p(scores, params.top_p)
+        scores = keep_nucleus(scores, params.top_p)
     if params.min_p > 0.0:
         scores = keep_min_p(scores, params.min_p)
     return scores

@@ -17,6 +17,7 @@ from transformers.generation.logits_process import (
 from lfm2chat.engine import Sampler
 from lfm2chat.engine.sampling import (
     keep_min_p,
+    keep_nucleus,
     keep_top_k,
     keep_top_p,
     penalise_repetition,
@@ -64,10 +65,10 @@ def test_top_p_equals_transformers(p):
 
 
 @pytest.mark.parametrize("spread", [0.5, 3.0, 12.0])
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("p", [0.0, 1e-311, 0.1, 0.5, 0.9, 0.999])
 def test_top_p_of_a_whole_vocabulary_differs_from_transformers_by_rounding_alone(p, spread):
     scores = logits(2, 65_536, spread)
-    ours = keep_top_p(scores, p) > -math.inf
+    ours = keep_nucleus(scores, p) > -math.inf
     theirs = TopPLogitsWarper(p)(None, scores[None])[0] > -math.inf
     apart = scores.softmax(-1)[ours != theirs]
     assert float(apart.sum()) < 1e-5
