@@ -19,7 +19,7 @@ from lfm2chat.errors import GenerationError, UsageError
 from lfm2chat.spec import SamplingParams
 
 SORTED_TOKENS = 1024
-"""Likeliest tokens that :func:`keep_nucleus` looks at first: sorting all takes five times longer."""
+"""Likeliest tokens that :func:`keep_nucleus` looks at first: all take five times as long."""
 
 
 def penalise_repetition(scores: Tensor, seen_ids: Tensor, penalty: float) -> Tensor:
