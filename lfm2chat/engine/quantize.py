@@ -7,8 +7,7 @@ that it stands for. Knows no model and no file. The layout is described on top o
 A group of neighbouring columns shares a scale (bf16): 64 with 8 bits, 32 with 4. Rounding to 8
 bits takes the scale from the group's largest number. With 4 bits, where that is far from the best,
 several scales are tried for each group and the one with the least squared error is kept, after
-which the scale is set by least squares for the levels found (Frantar et al., "GPTQ", 2022, and
-llama.cpp's k-quants choose theirs by such searches too).
+which the scale is set by least squares for the levels found.
 """
 
 from __future__ import annotations
