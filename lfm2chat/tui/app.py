@@ -207,7 +207,7 @@ class Lfm2ChatApp(App[None]):
         if self._leaving:
             return
         self._leaving = True
-        self.chat.keep_draft()
+        await self.chat.keep_last_draft()
         if self._service is not None:
             service, self._service = self._service, None
             self.worker_left = not await asyncio.to_thread(service.close, timeout_s)

@@ -114,7 +114,7 @@ class Desk:
             self._remember_context(key, messages)
         elif key not in self._state.drafts:
             unsent = await asyncio.to_thread(self._service.unsent_draft)
-            self._state.drafts[key] = Draft(unsent)
+            self._state.drafts.setdefault(key, Draft(unsent))
         return messages
 
     def _remember_context(self, key: int, messages: list[Message]) -> None:

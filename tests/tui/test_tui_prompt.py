@@ -6,6 +6,7 @@ import pytest
 from textual.events import Key, Paste
 
 from lfm2chat.tui.app import Lfm2ChatApp
+from lfm2chat.tui.screens.chat import DRAFT_DELAY_S
 from lfm2chat.tui.widgets.prompt import LONGEST_EDIT
 
 
@@ -19,6 +20,19 @@ async def ready(app, pilot, wait):
 
 def sent(service):
     return [call[1] for call in service.calls if call[0] == "submit"]
+
+
+def read_slowly(service):
+    """The old draft is read when told: an event for "asked for it", and one to go on."""
+    read, begun, go_on = service.unsent_draft, threading.Event(), threading.Event()
+
+    def slowly():
+        begun.set()
+        go_on.wait(20)
+        return read()
+
+    service.unsent_draft = slowly
+    return begun, go_on
 
 
 @pytest.mark.parametrize("key", ["ctrl+j", "shift+enter", "alt+enter", "shift+\r"])
@@ -164,19 +178,39 @@ async def test_what_is_typed_before_the_first_message_survives_the_app(app, serv
 
 async def test_what_is_typed_at_the_start_goes_below_what_was_not_sent(app, service, wait):
     service.unsent = "begun"
-    read, begun, go_on = service.unsent_draft, threading.Event(), threading.Event()
-
-    def slowly():
-        begun.set()
-        go_on.wait(20)
-        return read()
-
-    service.unsent_draft = slowly
+    begun, go_on = read_slowly(service)
     async with app.run_test() as pilot:
         await wait(pilot, begun.is_set)
         await pilot.press(*"on")
         go_on.set()
         await wait(pilot, lambda: prompt(app).draft.text == "begun\n\non")
+
+
+async def test_a_draft_saved_while_the_last_one_is_read_is_not_taken_for_an_older_one(
+    app, service, wait
+):
+    begun, go_on = read_slowly(service)
+    async with app.run_test() as pilot:
+        await wait(pilot, begun.is_set)
+        await pilot.press(*"begun")
+        await pilot.pause(2 * DRAFT_DELAY_S)
+        assert service.unsent == ""
+        go_on.set()
+        await wait(pilot, lambda: service.unsent == "begun")
+        assert prompt(app).draft.text == "begun"
+
+
+async def test_what_was_not_sent_is_on_disk_again_with_what_was_typed_at_the_start(
+    app, service, wait
+):
+    service.unsent = "begun"
+    begun, go_on = read_slowly(service)
+    async with app.run_test() as pilot:
+        await wait(pilot, begun.is_set)
+        await pilot.press(*"on", "ctrl+q")
+        go_on.set()
+        await wait(pilot, lambda: service.closed)
+    assert service.unsent == "begun\n\non"
 
 
 async def test_a_new_conversation_with_a_draft_is_not_replaced_by_another(app, service, wait):

@@ -9,6 +9,7 @@ state and the list, and nothing else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 from textual import on, work
@@ -56,6 +57,8 @@ class ChatScreen(ChatRegions):
         self._draft_timer: Timer | None = None
         # Whether a new conversation was asked for before the last one could be opened.
         self._began = False
+        # Until the first conversation is read: what is typed may not overwrite an older draft.
+        self._starting = True
         # Held by whoever changes what is shown: events, sending, opening.
         self._changing = asyncio.Lock()
 
@@ -82,6 +85,10 @@ class ChatScreen(ChatRegions):
         self._show_sampling()
         last = self._conversations[0].id if self._conversations else self._state.shown
         await self._open(last, at_start=True)
+        if self._starting:
+            # The user was faster than the disk: what was begun stays on the screen.
+            await self._open(self._state.shown, at_start=True)
+            self._starting = False
 
     @on(ServiceEvent)
     async def _take(self, message: ServiceEvent) -> None:
@@ -209,21 +216,21 @@ class ChatScreen(ChatRegions):
     async def _open(self, key: int, *, at_start: bool = False) -> None:
         if self._desk is None:
             return
-        before, known = self._state.shown, key in self._state.drafts
+        before = self._state.shown
         try:
             stored = await self._desk.open(key)
         except Lfm2ChatError as error:
             self._tell(str(error), error.hint)
             return
         async with self._changing:
-            if at_start and (self._began or self._state.shown != before or self._state.live):
-                # The user was faster than the disk: what was begun stays on the screen.
+            busy = self._began or self._state.shown != before or bool(self._state.live)
+            if at_start and busy and key != self._state.shown:
                 return
-            stored_draft = Draft() if known else self._state.drafts.get(key, Draft())
             # Now, not before the read: typing went on.
-            self.keep_draft()
-            if at_start:
-                self._state.drafts[key] = stored_draft.followed_by(self.prompt.draft)
+            if self._starting:
+                self._add_typed(self._desk, key)
+            else:
+                self.keep_draft()
             self._state.shown = key
             # In the same step: a key pressed from here on belongs to this conversation.
             draft = self._state.drafts.get(key, Draft())
@@ -271,8 +278,26 @@ class ChatScreen(ChatRegions):
     def keep_draft(self) -> None:
         """Save what stands in the prompt now."""
         self._cancel_draft()
-        if self._desk is not None:
+        if self._desk is not None and not self._starting:
             self._desk.save_draft(self._state.shown, self.prompt.draft)
+
+    async def keep_last_draft(self) -> None:
+        """Save what stands in the prompt at the end of the app."""
+        if self._desk is not None and self._starting:
+            with contextlib.suppress(Lfm2ChatError):
+                await self._desk.open(self._state.shown)
+            if self._starting:
+                self._add_typed(self._desk, self._state.shown)
+        self.keep_draft()
+
+    def _add_typed(self, desk: Desk, key: int) -> None:
+        """Put what was typed before anything was read below the draft of ``key``, on disk too."""
+        self._cancel_draft()
+        self._starting = False
+        draft = self._state.drafts.get(key, Draft()).followed_by(self.prompt.draft)
+        desk.save_draft(key, draft)
+        if draft != self.prompt.draft:
+            self.prompt.put(draft)
 
     @on(ConversationList.Opened)
     def _open_listed(self, event: ConversationList.Opened) -> None:
