@@ -67,7 +67,7 @@ class HybridCache:
             capacity=capacity,
             quantized=quantized,
         )
-        self._conv: list[Tensor] = self._empty_columns()
+        self._conv: Sequence[Tensor] = self._empty_columns()
         self._staged: dict[int, Tensor] = {}
         self._new_tokens = 0
         self._marks = Marks()
@@ -219,6 +219,8 @@ class HybridCache:
     def tensors(self) -> tuple[Tensor, ...]:
         """Views of all that the tokens take: keys and values layer by layer, then conv columns.
 
+        Good until the next pass.
+
         Raises:
             CacheError: The cache was rewound, and the tokens before its end are still to be read.
         """
@@ -280,34 +282,38 @@ class HybridCache:
         kept = joined[:, :, joined.shape[-1] - self._conv[slot].shape[-1] :]
         self._staged[slot] = kept.detach().clone()
 
-    def commit(self) -> None:
+    def commit(self, columns: Sequence[Tensor] | None = None) -> None:
         """Close the forward pass: its tokens count from here on.
+
+        ``columns`` (B, D, W - 1) of each conv layer are kept themselves; None takes those that
+        were staged.
 
         Raises:
             CacheError: A conv layer was left out.
         """
-        if len(self._staged) != len(self._conv):
-            raise CacheError(
-                f"a forward pass reached {len(self._staged)} of {len(self._conv)} conv layers",
-                hint="this is a mistake in lfm2chat: please report it",
-            )
-        self._conv = [self._staged[slot] for slot in range(len(self._conv))]
+        if columns is None:
+            if len(self._staged) != len(self._conv):
+                raise CacheError(
+                    f"a forward pass reached {len(self._staged)} of {len(self._conv)} conv layers",
+                    hint="this is a mistake in lfm2chat: please report it",
+                )
+            columns = [self._staged[slot] for slot in range(len(self._conv))]
+        self._conv = columns
         self._staged = {}
         self._position += self._new_tokens
         self._length = max(self._length, self._position)
         self._new_tokens = 0
 
-    def stage_columns(self, slot: int, kept: Tensor) -> None:
-        """Keep ``kept`` (B, D, W - 1) itself for conv layer number ``slot``, until ``commit``."""
-        self._staged[slot] = kept
+    def buffers(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Keys (B, K, capacity, E) and values of each attention layer.
 
-    def buffers(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Keys (B, K, capacity, E) and values of each attention layer, columns of each conv layer.
-
-        They may be written to beyond ``length``, and are good until the next :meth:`begin`.
+        They may be written to beyond ``length``, and are good until ``capacity`` changes.
         """
-        keys, values = self._keyvalues.whole()
-        return keys, values, self._conv
+        return self._keyvalues.whole()
+
+    def all_columns(self) -> Sequence[Tensor]:
+        """The kept columns (B, D, W - 1) of each conv layer."""
+        return self._conv
 
     def columns(self, slot: int) -> Tensor:
         """The kept columns (B, D, W - 1) of conv layer number ``slot``."""

@@ -52,6 +52,15 @@ def check_ids(input_ids: Tensor, *, vocab: int) -> None:
     if input_ids.device.type != "cpu":
         return
     low, high = (int(bound) for bound in input_ids.aminmax())
+    check_bounds(low, high, vocab=vocab)
+
+
+def check_bounds(low: int, high: int, *, vocab: int) -> None:
+    """The least and the largest id: from 0 to ``vocab - 1``.
+
+    Raises:
+        UsageError: They are not.
+    """
     if low < 0 or high >= vocab:
         raise UsageError(
             f"input_ids run from {low} to {high}, expected 0 to {vocab - 1}",

@@ -14,19 +14,6 @@ namespace {
 
 constexpr size_t CLAIM_BYTES = 96 << 10;  // weights that a thread takes on at a time
 
-inline float from_bf16(uint16_t half) {
-  const uint32_t bits = uint32_t{half} << 16;
-  float number;
-  std::memcpy(&number, &bits, 4);
-  return number;
-}
-
-inline uint16_t to_bf16(float number) {
-  uint32_t bits;
-  std::memcpy(&bits, &number, 4);
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
 inline int padded(int columns) {
   return (columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS * BLOCK_COLUMNS;
 }
@@ -41,7 +28,18 @@ Activations Quantized::room(int rows, int columns) {
 
 Model::Model(const lfm2_config& config, const Kernels* kernels, int threads)
     : config_(config), layers_(config.layer, config.layer + config.layers), kernels_(kernels),
-      pool_(threads), own_(threads) {}
+      pool_(threads), own_(threads) {
+  // Taps by columns, so that sixteen channels can be read at once.
+  const size_t D = config.hidden, W = config.conv_width;
+  for (lfm2_layer& layer : layers_) {
+    if (layer.has_attention) continue;
+    std::vector<float>& turned = taps_.emplace_back(D * W);
+    for (size_t d = 0; d < D; ++d) {
+      for (size_t k = 0; k < W; ++k) turned[k * D + d] = layer.taps[d * W + k];
+    }
+    layer.taps = turned.data();
+  }
+}
 
 int32_t Model::forward(int count, const lfm2_sequence* sequences, const int32_t* ids, bool all,
                        float* logits, lfm2_before_layer before_layer) {
@@ -126,18 +124,19 @@ Activations Model::quantized(int rows, int n, const Matrix& m, int number, Fill 
   float* scratch = own_[number].normed.at(padded(n));
   Activations a = shared_.room(0, m.columns);
   if (rows == 1) {
-    // Every thread makes the whole row, and its share of the levels: the sums need it all.
-    const float* line = fill(0, scratch);
+    // Every thread makes its share of the levels.
     const int groups = m.columns / m.group, threads = pool_.threads();
     const int first = groups * number / threads, last = groups * (number + 1) / threads;
     const int start = first * m.group, left = n > start ? n - start : 0;
+    const int end = last * m.group < n ? last * m.group : n;
+    const float* line = fill(0, scratch, start, end);
     kernels_->quantize(line + start, a.levels + start, a.scales + first, left,
                        (last - first) * m.group, m.group, m.bits);
     pool_.meet();
     return a;
   }
   each_row(rows, number, [&](int row) {
-    kernels_->quantize(fill(row, scratch), a.levels + row * a.stride,
+    kernels_->quantize(fill(row, scratch, 0, n), a.levels + row * a.stride,
                        a.scales + row * a.scale_stride, n, m.columns, m.group, m.bits);
   });
   return a;
@@ -158,87 +157,61 @@ void Model::multiply(const Matrix& m, const Activations& a, int rows, const Outp
 
 void Model::convolution(const lfm2_layer& layer, int slot, int number) {
   const int D = config_.hidden;
-  const auto normed = [&](int row, float* scratch) {
-    kernels_->norm(x_ + size_t(row) * D, layer.operator_norm, scratch, D, config_.norm_eps);
-    return scratch;
-  };
-  Activations a = quantized(rows_, D, layer.in, number, normed);
+  Activations a = quantized(rows_, D, layer.in, number, normed(layer.operator_norm));
   multiply(layer.in, a, rows_, {w_, 3 * D, Finish::STORE, 3 * D}, number);
-  if (rows_ > 1) {
-    // B * x, rounded, in the place of x: the rows after read it.
-    each_row(rows_, number, [&](int row) {
-      float* line = w_ + size_t(row) * 3 * D;
-      for (int d = 0; d < D; ++d) line[2 * D + d] = from_bf16(to_bf16(line[d] * line[2 * D + d]));
-    });
+  if (rows_ > 1) {  // the rows after read what a row makes here
+    each_row(rows_, number, [&](int row) { kernels_->gate_in(conv_row(layer, slot, row), 0, D); });
   }
-  a = quantized(rows_, D, layer.out, number, [&](int row, float* scratch) {
-    gate(layer, slot, row, scratch);
+  a = quantized(rows_, D, layer.out, number, [&](int row, float* scratch, int start, int end) {
+    const ConvRow work = conv_row(layer, slot, row);
+    if (rows_ == 1) kernels_->gate_in(work, start, end);
+    kernels_->convolve(work, start, end, scratch);
     return scratch;
   });
   multiply(layer.out, a, rows_, {x_, D, Finish::ADD, D}, number);
 }
 
-void Model::gate(const lfm2_layer& layer, int slot, int row, float* gated) {
-  const int D = config_.hidden, reach = config_.conv_width - 1;
+ConvRow Model::conv_row(const lfm2_layer& layer, int slot, int row) const {
+  const int D = config_.hidden;
   const Token& token = tokens_[row];
   const lfm2_sequence& sequence = sequences_[token.sequence];
-  const uint16_t* kept = sequence.kept[slot];
-  const float* line = w_ + size_t(row) * 3 * D;
-  const bool last = token.index == sequence.tokens - 1;
-  uint16_t* left = sequence.left[slot];
-  for (int d = 0; d < D; ++d) {
-    const float* taps = layer.taps + size_t(d) * (reach + 1);
-    const float now = rows_ > 1 ? line[2 * D + d] : from_bf16(to_bf16(line[d] * line[2 * D + d]));
-    float total = 0.0f;
-    for (int back = reach; back >= 0; --back) {
-      const int index = token.index - back;
-      float column = now;
-      if (index < 0) {
-        column = from_bf16(kept[d * reach + reach + index]);
-      } else if (back > 0) {
-        column = line[2 * D + d - int64_t(back) * 3 * D];
-      }
-      total += taps[reach - back] * column;
-      // With one row every thread is here, and writes the same; the first one's is enough.
-      if (last && back < reach) left[d * reach + reach - 1 - back] = to_bf16(column);
-    }
-    gated[d] = line[D + d] * total;
-  }
+  uint16_t* left = token.index == sequence.tokens - 1 ? sequence.left[slot] : nullptr;
+  return {w_ + size_t(row) * 3 * D, int64_t{3} * D, layer.taps, sequence.kept[slot], left,
+          token.index,              config_.conv_width, D};
 }
 
 void Model::attention(const lfm2_layer& layer, int slot, int number) {
-  const int D = config_.hidden, E = config_.head_dim;
-  const int qkv = (config_.heads + 2 * config_.kv_heads) * E, width = config_.heads * E;
-  Activations a = quantized(rows_, D, layer.in, number, [&](int row, float* scratch) {
-    kernels_->norm(x_ + size_t(row) * D, layer.operator_norm, scratch, D, config_.norm_eps);
-    return scratch;
-  });
+  const int D = config_.hidden, E = config_.head_dim, K = config_.kv_heads;
+  const int qkv = (config_.heads + 2 * K) * E, width = config_.heads * E;
+  Activations a = quantized(rows_, D, layer.in, number, normed(layer.operator_norm));
   multiply(layer.in, a, rows_, {w_, qkv, Finish::STORE, qkv}, number);
-  each_row(rows_, number, [&](int row) { heads(layer, slot, row); });
+  each_row(rows_ * K, number, [&](int unit) { heads(layer, slot, unit / K, unit % K); });
   attend(slot, number);
   a = quantized(rows_, width, layer.out, number,
-                [&](int row, float*) { return o_ + size_t(row) * width; });
+                [&](int row, float*, int, int) { return o_ + size_t(row) * width; });
   multiply(layer.out, a, rows_, {x_, D, Finish::ADD, D}, number);
 }
 
-void Model::heads(const lfm2_layer& layer, int slot, int row) {
-  const int E = config_.head_dim, H = config_.heads, K = config_.kv_heads;
+void Model::heads(const lfm2_layer& layer, int slot, int row, int head) {
+  const int E = config_.head_dim, H = config_.heads, K = config_.kv_heads, groups = H / K;
   const Token& token = tokens_[row];
   const lfm2_sequence& sequence = sequences_[token.sequence];
   const int at = sequence.position + token.index;
   const float* cosines = rotary_ + size_t(row) * E;
   float* line = w_ + size_t(row) * (H + 2 * K) * E;
-  for (int head = 0; head < H + K; ++head) {
-    float* own = line + head * E;
-    kernels_->norm(own, head < H ? layer.q_norm : layer.k_norm, own, E, config_.norm_eps);
+  const auto turn = [&](float* own, const float* weight) {
+    kernels_->norm(own, weight, own, E, config_.norm_eps);
     kernels_->rotate(own, cosines, cosines + E / 2, E);
+  };
+  for (int query = head * groups; query < (head + 1) * groups; ++query) {
+    turn(line + query * E, layer.q_norm);
   }
+  float *key = line + (H + head) * E, *value = key + K * E;
+  turn(key, layer.k_norm);
   if (at < sequence.known) return;  // kept from before a rewind, and exact
-  for (int head = 0; head < K; ++head) {
-    const size_t to = (size_t(head) * sequence.capacity + at) * E;
-    kernels_->to_bf16(line + (H + head) * E, sequence.keys[slot] + to, E);
-    kernels_->to_bf16(line + (H + K + head) * E, sequence.values[slot] + to, E);
-  }
+  const size_t to = (size_t(head) * sequence.capacity + at) * E;
+  kernels_->to_bf16(key, sequence.keys[slot] + to, E);
+  kernels_->to_bf16(value, sequence.values[slot] + to, E);
 }
 
 void Model::attend(int slot, int number) {
@@ -276,24 +249,21 @@ void Model::attend(int slot, int number) {
 
 void Model::feed_forward(const lfm2_layer& layer, int number) {
   const int D = config_.hidden, F = config_.ff;
-  Activations a = quantized(rows_, D, layer.gate_up, number, [&](int row, float* scratch) {
-    kernels_->norm(x_ + size_t(row) * D, layer.ffn_norm, scratch, D, config_.norm_eps);
-    return scratch;
-  });
+  Activations a = quantized(rows_, D, layer.gate_up, number, normed(layer.ffn_norm));
   multiply(layer.gate_up, a, rows_, {w_, F, Finish::SILU_GATE, F}, number);
   a = quantized(rows_, F, layer.down, number,
-                [&](int row, float*) { return w_ + size_t(row) * F; });
+                [&](int row, float*, int, int) { return w_ + size_t(row) * F; });
   multiply(layer.down, a, rows_, {x_, D, Finish::ADD, D}, number);
 }
 
 void Model::head(int number) {
   const int D = config_.hidden;
   const int count = all_ ? rows_ : static_cast<int>(last_rows_.size());
-  const Activations a = quantized(count, D, config_.head, number, [&](int index, float* scratch) {
-    const int row = all_ ? index : last_rows_[index];
-    kernels_->norm(x_ + size_t(row) * D, config_.final_norm, scratch, D, config_.norm_eps);
-    return scratch;
-  });
+  const auto norm = normed(config_.final_norm);
+  const auto fill = [&](int index, float* scratch, int start, int end) {
+    return norm(all_ ? index : last_rows_[index], scratch, start, end);
+  };
+  const Activations a = quantized(count, D, config_.head, number, fill);
   multiply(config_.head, a, count, {logits_, config_.vocab, Finish::STORE, config_.vocab}, number);
 }
 

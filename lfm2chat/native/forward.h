@@ -55,10 +55,10 @@ class Model {
   void begin(int number);
   bool stopped(int number);
   void attention(const lfm2_layer& layer, int slot, int number);
-  void heads(const lfm2_layer& layer, int slot, int row);
+  void heads(const lfm2_layer& layer, int slot, int row, int head);
   void attend(int slot, int number);
   void convolution(const lfm2_layer& layer, int slot, int number);
-  void gate(const lfm2_layer& layer, int slot, int row, float* gated);
+  ConvRow conv_row(const lfm2_layer& layer, int slot, int row) const;
   void feed_forward(const lfm2_layer& layer, int number);
   void head(int number);
   void multiply(const Matrix& m, const Activations& a, int rows, const Output& out, int number);
@@ -66,12 +66,22 @@ class Model {
   // Calls work(row) for each of `rows`: a few, which are every thread's own, or shared out.
   template <typename Work>
   void each_row(int rows, int number, Work work);
-  // Activations of the pass's rows, made by fill(row, scratch) -> floats of `n`.
+  // Fills a row with the norm of its hidden state; it takes the whole row, whatever is asked for.
+  auto normed(const float* weight) {
+    return [this, weight](int row, float* scratch, int, int) {
+      const int D = config_.hidden;
+      kernels_->norm(x_ + size_t(row) * D, weight, scratch, D, config_.norm_eps);
+      return scratch;
+    };
+  }
+  // Activations of the pass's rows, made by fill(row, scratch, start, end) -> floats of `n`, of
+  // which those from start to end are needed.
   template <typename Fill>
   Activations quantized(int rows, int n, const Matrix& m, int number, Fill fill);
 
   lfm2_config config_;
   std::vector<lfm2_layer> layers_;
+  std::vector<std::vector<float>> taps_;  // of the convolutions, (W, D)
   const Kernels* kernels_;
   Pool pool_;
   std::vector<Own> own_;

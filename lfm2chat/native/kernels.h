@@ -22,7 +22,12 @@ struct Matrix {
   int32_t columns;  // padded to a multiple of BLOCK_COLUMNS
   int32_t bits;     // 8 or 4
   int32_t group;    // columns that share a scale: 64 with 8 bits, 32 with 4
+  int32_t ahead;    // how one row reads it from memory: an Ahead, the fastest on this machine
 };
+
+// How far weights are asked for before they are used, and into which cache. Which one is fastest
+// differs by a third, and from one generation of processors to the next.
+enum Ahead : int32_t { NOTHING = 0, NEAR = 1, SHORT = 2, LONG = 3 };
 
 static inline size_t block_bytes(const Matrix& m) {
   return size_t{PANEL_ROWS} * BLOCK_COLUMNS * m.bits / 8 +
@@ -70,6 +75,18 @@ struct AttentionUnit {
   int32_t head_dim;          // E, a multiple of 16, at most 128
 };
 
+// One row of a short convolution. `line` holds B, C and x, n floats each.
+struct ConvRow {
+  float* line;
+  int64_t stride;        // to the line of the sequence's next token
+  const float* taps;     // (W, n), those of the oldest column first
+  const uint16_t* kept;  // (n, W - 1): the columns before this pass, bf16
+  uint16_t* left;        // likewise, written: those after the last token; null for all others
+  int32_t index;         // of the token, within its sequence in this pass
+  int32_t width;         // W
+  int32_t n;
+};
+
 struct Kernels {
   const char* name;
   // (rows, n) floats, each row to a root mean square of 1 and times `weight`; into `out`.
@@ -84,6 +101,10 @@ struct Kernels {
   // Turn each pair (i, i + E / 2) of a head by an angle.
   void (*rotate)(float* head, const float* cosines, const float* sines, int head_dim);
   void (*to_bf16)(const float* x, uint16_t* out, int n);
+  // Columns start..end (multiples of 16) of B * x, rounded to bf16, in the place of x.
+  void (*gate_in)(const ConvRow& row, int start, int end);
+  // Columns start..end of C * (taps * the columns so far), once gate_in has made those.
+  void (*convolve)(const ConvRow& row, int start, int end, float* out);
   // One row of embedding, n floats.
   void (*embed)(const Matrix& m, int row, float* out, int n);
   // `scratch` is attention_scratch(unit) floats.

@@ -8,14 +8,10 @@
 #include "attention.inc"
 #include "product.inc"
 #include "rows.inc"
+#include "table.inc"
 
 namespace lfm2 {
 
-const Kernels* kernels_avx2() {
-  static const Kernels table = {"avx2",           lfm2_avx2::norm,    lfm2_avx2::quantize,
-                                lfm2_avx2::product, lfm2_avx2::rotate,  lfm2_avx2::to_bf16,
-                                lfm2_avx2::embed,   lfm2_avx2::attend,  lfm2_avx2::read};
-  return &table;
-}
+const Kernels* kernels_avx2() { return lfm2_avx2::table("avx2"); }
 
 }  // namespace lfm2

@@ -8,14 +8,10 @@
 #include "attention.inc"
 #include "product.inc"
 #include "rows.inc"
+#include "table.inc"
 
 namespace lfm2 {
 
-const Kernels* kernels_avx512() {
-  static const Kernels table = {"avx512",           lfm2_avx512::norm,    lfm2_avx512::quantize,
-                                lfm2_avx512::product, lfm2_avx512::rotate,  lfm2_avx512::to_bf16,
-                                lfm2_avx512::embed,   lfm2_avx512::attend,  lfm2_avx512::read};
-  return &table;
-}
+const Kernels* kernels_avx512() { return lfm2_avx512::table("avx512"); }
 
 }  // namespace lfm2

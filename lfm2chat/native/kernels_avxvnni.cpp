@@ -9,14 +9,10 @@
 #include "attention.inc"
 #include "product.inc"
 #include "rows.inc"
+#include "table.inc"
 
 namespace lfm2 {
 
-const Kernels* kernels_avxvnni() {
-  static const Kernels table = {"avxvnni",           lfm2_avxvnni::norm,    lfm2_avxvnni::quantize,
-                                lfm2_avxvnni::product, lfm2_avxvnni::rotate,  lfm2_avxvnni::to_bf16,
-                                lfm2_avxvnni::embed,   lfm2_avxvnni::attend,  lfm2_avxvnni::read};
-  return &table;
-}
+const Kernels* kernels_avxvnni() { return lfm2_avxvnni::table("avxvnni"); }
 
 }  // namespace lfm2

@@ -7,14 +7,10 @@
 #include "attention.inc"
 #include "product.inc"
 #include "rows.inc"
+#include "table.inc"
 
 namespace lfm2 {
 
-const Kernels* kernels_plain() {
-  static const Kernels table = {"plain",           lfm2_plain::norm,    lfm2_plain::quantize,
-                                lfm2_plain::product, lfm2_plain::rotate,  lfm2_plain::to_bf16,
-                                lfm2_plain::embed,   lfm2_plain::attend,  lfm2_plain::read};
-  return &table;
-}
+const Kernels* kernels_plain() { return lfm2_plain::table("plain"); }
 
 }  // namespace lfm2

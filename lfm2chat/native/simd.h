@@ -51,12 +51,31 @@ inline F load_bf16(const uint16_t* p) {
   const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
-inline void store_bf16(uint16_t* p, F v) {
+inline __m512i half_up(F v) {
   const __m512i bits = _mm512_castps_si512(v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-  const __m256i half = _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+  return _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+}
+inline void store_bf16(uint16_t* p, F v) {
+  const __m256i half = _mm512_cvtepi32_epi16(_mm512_srli_epi32(half_up(v), 16));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), half);
+}
+inline F round_bf16(F v) {
+  const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  return _mm512_castsi512_ps(_mm512_and_si512(half_up(v), high));
+}
+// Sixteen pairs of bf16 numbers: the first of each, or the second.
+inline F load_first(const uint16_t* p) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+inline F load_second(const uint16_t* p) {
+  const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high));
+}
+// Of numbers that are bf16 already.
+inline void store_pairs(uint16_t* p, F first, F second) {
+  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(first), 16);
+  _mm512_storeu_si512(p, _mm512_or_si512(low, _mm512_castps_si512(second)));
 }
 inline void store_int8(int8_t* p, I v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
@@ -77,6 +96,9 @@ inline I dot(I total, W w, const int8_t* four) {
 }
 inline I dot_nibbles(I total, W w, const int8_t* four) { return dot(total, w, four); }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+inline void prefetch_second(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
 
 #elif defined(LFM2_AVX2)
 
@@ -119,6 +141,34 @@ inline void store_bf16(uint16_t* p, F v) {
   for (int i = 0; i < LANES; ++i) {
     p[i] = static_cast<uint16_t>((bits[i] + 0x7fff + ((bits[i] >> 16) & 1)) >> 16);
   }
+}
+inline __m256 half_round_bf16(__m256 v) {
+  const __m256i bits = _mm256_castps_si256(v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  return _mm256_castsi256_ps(_mm256_and_si256(up, high));
+}
+inline F round_bf16(F v) { return {half_round_bf16(v.a), half_round_bf16(v.b)}; }
+inline __m256 half_first(const uint16_t* p) {
+  const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+}
+inline __m256 half_second(const uint16_t* p) {
+  const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  return _mm256_castsi256_ps(_mm256_and_si256(pairs, high));
+}
+inline F load_first(const uint16_t* p) { return {half_first(p), half_first(p + 16)}; }
+inline F load_second(const uint16_t* p) { return {half_second(p), half_second(p + 16)}; }
+inline void half_store_pairs(uint16_t* p, __m256 first, __m256 second) {
+  const __m256i low = _mm256_srli_epi32(_mm256_castps_si256(first), 16);
+  const __m256i pairs = _mm256_or_si256(low, _mm256_castps_si256(second));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), pairs);
+}
+inline void store_pairs(uint16_t* p, F first, F second) {
+  half_store_pairs(p, first.a, second.a);
+  half_store_pairs(p + 16, first.b, second.b);
 }
 inline void store_int8(int8_t* p, I v) {
   alignas(32) int32_t wide[LANES];
@@ -194,6 +244,9 @@ inline I dot_nibbles(I total, W w, const int8_t* four) {
 }
 #endif
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+inline void prefetch_second(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
 
 #else
 
@@ -239,6 +292,32 @@ inline void store_bf16(uint16_t* p, F v) {
     p[i] = static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
   }
 }
+inline F from_bits(const uint32_t* bits) { F r; std::memcpy(&r, bits, sizeof r); return r; }
+inline F round_bf16(F v) {
+  uint32_t bits[LANES];
+  std::memcpy(bits, &v, sizeof bits);
+  LFM2_EACH bits[i] = (bits[i] + 0x7fff + ((bits[i] >> 16) & 1)) & 0xffff0000u;
+  return from_bits(bits);
+}
+inline F load_first(const uint16_t* p) {
+  uint32_t bits[LANES];
+  LFM2_EACH bits[i] = uint32_t{p[2 * i]} << 16;
+  return from_bits(bits);
+}
+inline F load_second(const uint16_t* p) {
+  uint32_t bits[LANES];
+  LFM2_EACH bits[i] = uint32_t{p[2 * i + 1]} << 16;
+  return from_bits(bits);
+}
+inline void store_pairs(uint16_t* p, F first, F second) {
+  uint32_t low[LANES], high[LANES];
+  std::memcpy(low, &first, sizeof low);
+  std::memcpy(high, &second, sizeof high);
+  LFM2_EACH {
+    p[2 * i] = static_cast<uint16_t>(low[i] >> 16);
+    p[2 * i + 1] = static_cast<uint16_t>(high[i] >> 16);
+  }
+}
 inline void store_int8(int8_t* p, I v) { LFM2_EACH p[i] = static_cast<int8_t>(v.v[i]); }
 inline float sum(F v) { float r = 0; LFM2_EACH r += v.v[i]; return r; }
 inline float largest(F v) { float r = v.v[0]; LFM2_EACH r = v.v[i] > r ? v.v[i] : r; return r; }
@@ -253,6 +332,7 @@ inline I dot(I total, W w, const int8_t* four) {
 }
 inline I dot_nibbles(I total, W w, const int8_t* four) { return dot(total, w, four); }
 inline void prefetch(const void*) {}
+inline void prefetch_second(const void*) {}
 #undef LFM2_EACH
 
 #endif

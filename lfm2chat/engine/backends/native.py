@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ from lfm2chat.engine.backends.native_library import (
 from lfm2chat.engine.batch import CacheBatch
 from lfm2chat.engine.cache import HybridCache
 from lfm2chat.engine.decoding import check_room
-from lfm2chat.engine.inputs import check_cache, check_ids
+from lfm2chat.engine.inputs import check_bounds, check_cache
 from lfm2chat.engine.layers import RotaryEmbedding
 from lfm2chat.engine.model import BeforeLayer
 from lfm2chat.engine.packed import PackedModel
@@ -68,6 +68,7 @@ class NativeModel:
                 hint="leave LFM2CHAT_KERNELS unset",
             )
         self._handle = handle
+        self._steps: WeakKeyDictionary[HybridCache, _Step] = WeakKeyDictionary()
         self._close = weakref.finalize(self, self._library.lfm2_close, handle)
         # At the end of the process another thread may be in the middle of a pass.
         self._close.atexit = False
@@ -123,28 +124,24 @@ class NativeModel:
         before_layer: BeforeLayer | None,
     ) -> Tensor:
         assert self._library is not None
-        check_ids(input_ids, vocab=self.config.vocab_size)
         batch, tokens = input_ids.shape
-        check_cache(cache, self.config, torch.empty(batch, 0, dtype=self.dtype))
+        # As a list: each operation on a tensor costs 50 microseconds when the weights of a step
+        # have just gone through the caches.
+        ids = [token for row in input_ids.tolist() for token in row]
+        check_bounds(min(ids), max(ids), vocab=self.config.vocab_size)
         caches = [cache] if isinstance(cache, HybridCache) else list(cache.caches)
-        if len(caches) != batch or any(one.quantized for one in caches):
-            raise UsageError(
-                "the native kernels take caches of one row each, in bf16",
-                hint="make a HybridCache of batch size 1 for each sequence",
-            )
-        passes = [_Pass.begin(one, tokens, self.config.max_position_embeddings) for one in caches]
-        sequences = (Sequence * batch)(*(one.sequence for one in passes))
-        ids = input_ids.to(torch.int32).contiguous()
+        if len(caches) != batch or any(one not in self._steps for one in caches):
+            self._check(cache, caches, batch)
+        steps = [self._begin(one, tokens) for one in caches]
         rows = batch * tokens if every else batch
-        # Outside inference mode, or the caller could not change what it is given.
-        with torch.inference_mode(mode=False):
-            logits = torch.empty(rows, self.config.vocab_size)
+        logits = _empty(rows, self.config.vocab_size)
+        sequences = (Sequence * batch)(*(one.sequence for one in steps))
         watch = _Watch(before_layer)
         answer = self._library.lfm2_forward(
             self._handle,
             batch,
             sequences,
-            ids.data_ptr(),
+            (ctypes.c_int32 * len(ids))(*ids),
             int(every),
             logits.data_ptr(),
             watch.function,
@@ -157,9 +154,28 @@ class NativeModel:
         if answer:
             assert watch.error is not None
             raise watch.error
-        for one in passes:
-            one.commit()
+        for one, step in zip(caches, steps, strict=True):
+            one.commit(step.written)
         return logits
+
+    def _check(
+        self, cache: HybridCache | CacheBatch, caches: list[HybridCache], batch: int
+    ) -> None:
+        check_cache(cache, self.config, torch.empty(batch, 0, dtype=self.dtype))
+        if len(caches) != batch or any(one.quantized for one in caches):
+            raise UsageError(
+                "the native kernels take caches of one row each, in bf16",
+                hint="make a HybridCache of batch size 1 for each sequence",
+            )
+
+    def _begin(self, cache: HybridCache, tokens: int) -> _Step:
+        check_room(cache.position + tokens, self.config.max_position_embeddings)
+        cache.begin(tokens)
+        step = self._steps.get(cache)
+        if step is None or step.capacity != cache.capacity:
+            step = self._steps[cache] = _Step(cache)
+        step.begin(cache, tokens)
+        return step
 
     def _describe(self) -> Config:
         config, packed = self.config, self.packed
@@ -205,30 +221,44 @@ class NativeModel:
         return Layer(has_attention=int(has_attention), **numbers, **matrices)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """One cache during one pass: what the library is given of it, and what it writes."""
+def _empty(*shape: int) -> Tensor:
+    """Uninitialized float32, outside inference mode: else the caller could not change it."""
+    if not torch.is_inference_mode_enabled():
+        return torch.empty(shape)
+    with torch.inference_mode(mode=False):
+        return torch.empty(shape)
 
-    cache: HybridCache
-    sequence: Sequence
-    left: list[Tensor]
-    kept: tuple[object, ...]
 
-    @classmethod
-    def begin(cls, cache: HybridCache, tokens: int, limit: int) -> _Pass:
-        check_room(cache.position + tokens, limit)
-        cache.begin(tokens)
-        keys, values, columns = cache.buffers()
+class _Step:
+    """One cache as the library takes it, kept from pass to pass until its buffers grow.
+
+    Conv columns are written to one of two sets by turns, so that a step allocates nothing; whoever
+    keeps the columns of a cache copies them.
+    """
+
+    def __init__(self, cache: HybridCache) -> None:
+        self.capacity = cache.capacity
+        keys, values = cache.buffers()
+        self.sequence = Sequence(
+            capacity=cache.capacity, keys=addresses(keys), values=addresses(values)
+        )
         with torch.inference_mode(mode=False):
-            left = [torch.empty_like(one) for one in columns]
-        pointers = tuple(addresses(tensors) for tensors in (keys, values, columns, left))
-        sequence = Sequence(tokens, cache.position, cache.length, cache.capacity, *pointers)
-        return cls(cache, sequence, left, (*pointers, columns))
+            pair = [[torch.empty_like(one) for one in cache.all_columns()] for _ in range(2)]
+        self._sets = [(columns, addresses(columns)) for columns in pair]
 
-    def commit(self) -> None:
-        for slot, columns in enumerate(self.left):
-            self.cache.stage_columns(slot, columns)
-        self.cache.commit()
+    def begin(self, cache: HybridCache, tokens: int) -> None:
+        """Open a pass: ``sequence`` describes it."""
+        kept = cache.all_columns()
+        if kept is self._sets[1][0]:
+            self._sets.reverse()
+        if kept is self._sets[0][0]:
+            kept_at = self._sets[0][1]
+        else:
+            kept_at = addresses(kept)
+        self.written, written_at = self._sets[1]
+        sequence = self.sequence
+        sequence.tokens, sequence.position, sequence.known = tokens, cache.position, cache.length
+        sequence.kept, sequence.left = kept_at, written_at
 
 
 class _Watch:

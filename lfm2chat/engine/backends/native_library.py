@@ -10,7 +10,9 @@ import ctypes
 import os
 import sys
 from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,26 @@ from typing import Any
 from torch import Tensor
 
 from lfm2chat.engine.quantize import PackedMatrix
+from lfm2chat.spec.installation import package_version
 
-ABI = 1
+ABI = 2
 SWITCH = "LFM2CHAT_KERNELS"
 """Environment variable: ``torch`` leaves the native kernels out, a name takes those alone."""
 
 LIBRARY = "_kernels.dll" if sys.platform == "win32" else "_kernels.so"
+
+
+class Ahead(IntEnum):
+    """``lfm2::Ahead``: how far weights are read ahead of their use."""
+
+    NOTHING = 0
+    NEAR = 1
+    SHORT = 2
+    LONG = 3
+
+
+COMMON_AHEAD = {8: Ahead.SHORT, 4: Ahead.NOTHING}
+"""By the bits of a matrix, where nothing was measured on this machine."""
 
 
 class Matrix(Structure):
@@ -35,6 +51,7 @@ class Matrix(Structure):
         ("columns", c_int32),
         ("bits", c_int32),
         ("group", c_int32),
+        ("ahead", c_int32),
     )
 
 
@@ -103,16 +120,22 @@ class KernelSet:
     usable: bool
 
 
-def matrix_of(packed: PackedMatrix) -> Matrix:
+def matrix_of(packed: PackedMatrix, ahead: Ahead | None = None) -> Matrix:
     """``packed`` as the library takes it; the buffer must outlive it."""
     return Matrix(
-        packed.data.data_ptr(), packed.rows, packed.padded_columns, packed.bits, packed.group
+        packed.data.data_ptr(),
+        packed.rows,
+        packed.padded_columns,
+        packed.bits,
+        packed.group,
+        COMMON_AHEAD[packed.bits] if ahead is None else ahead,
     )
 
 
-def addresses(tensors: list[Tensor]) -> Any:
+def addresses(tensors: Iterable[Tensor]) -> Any:
     """A C array of the tensors' addresses; the tensors must outlive it."""
-    return (c_void_p * max(1, len(tensors)))(*(tensor.data_ptr() for tensor in tensors))
+    found = [tensor.data_ptr() for tensor in tensors]
+    return (c_void_p * max(1, len(found)))(*found)
 
 
 @cache
@@ -121,9 +144,8 @@ def library() -> ctypes.CDLL | None:
 
     One that cannot be loaded, or of another version, counts as none: everything works without.
     """
-    path = Path(__file__).parents[2] / "native" / LIBRARY
     try:
-        loaded = ctypes.CDLL(str(path))
+        loaded = ctypes.CDLL(str(_library_file()))
         loaded.lfm2_abi.restype = c_int32
         if loaded.lfm2_abi() != ABI:
             return None
@@ -147,6 +169,16 @@ def library() -> ctypes.CDLL | None:
     loaded.lfm2_read_seconds.argtypes = (c_void_p, c_int64, c_int32, c_int32)
     loaded.lfm2_read_seconds.restype = c_double
     return loaded
+
+
+def library_version() -> str:
+    """Another string for another library: what was measured with one says nothing of the next."""
+    facts = _library_file().stat()  # a rebuilt one has the same numbers
+    return f"{package_version()} {ABI} {facts.st_size} {facts.st_mtime_ns}"
+
+
+def _library_file() -> Path:
+    return Path(__file__).parents[2] / "native" / LIBRARY
 
 
 def kernel_sets() -> list[KernelSet]:
