@@ -9,15 +9,24 @@ from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
 from lfm2chat.engine.decoding import DecodedToken, Decoding, LanguageModel, TokenChoice, decode
 from lfm2chat.engine.device import choose_device, choose_dtype, set_threads
 from lfm2chat.engine.generate import ChunkPace, ScoredToken, prefill, score
-from lfm2chat.engine.kernels import choose_precision, kernel_names, open_packed, run_packed
+from lfm2chat.engine.kernels import (
+    TORCH,
+    choose_precision,
+    kernel_names,
+    open_packed,
+    run_packed,
+)
 from lfm2chat.engine.memory import available_memory_bytes, estimate_bytes
 from lfm2chat.engine.model import Lfm2Model
 from lfm2chat.engine.outputs import CausalLMOutput, ModelOutput
 from lfm2chat.engine.places import CacheMark, CacheSegment
 from lfm2chat.engine.quantize import Precision
 from lfm2chat.engine.sampling import Sampler
+from lfm2chat.engine.speculate import PassCosts, PromptLookup
+from lfm2chat.engine.trial import KernelTrial, read_trials
 
 __all__ = [
+    "TORCH",
     "BatchDecoder",
     "CacheBatch",
     "CacheHeader",
@@ -28,12 +37,15 @@ __all__ = [
     "DecodedToken",
     "Decoding",
     "HybridCache",
+    "KernelTrial",
     "LanguageModel",
     "Lfm2ForCausalLM",
     "Lfm2HybridConvCache",
     "Lfm2Model",
     "ModelOutput",
+    "PassCosts",
     "Precision",
+    "PromptLookup",
     "Sampler",
     "ScoredToken",
     "TokenChoice",
@@ -48,6 +60,7 @@ __all__ = [
     "open_packed",
     "prefill",
     "read_cache_header",
+    "read_trials",
     "run_packed",
     "save_cache",
     "score",

@@ -70,6 +70,11 @@ class HybridCache:
         self._conv: Sequence[Tensor] = self._empty_columns()
         self._staged: dict[int, Tensor] = {}
         self._new_tokens = 0
+        self._hold_next = False
+        self.holds = False
+        """Whether the pass at hand is held: see :meth:`hold`."""
+        self._held: Sequence[Tensor] | None = None
+        self._held_at = 0
         self._marks = Marks()
 
     @property
@@ -239,9 +244,32 @@ class HybridCache:
 
     # --- what the model calls, in this order: begin, one call for each layer, commit ---
 
+    def hold(self) -> None:
+        """Let the tokens of the next pass not count until :meth:`keep` says how many of them do."""
+        self._hold_next = True
+
+    def keep(self, tokens: int) -> None:
+        """Let the first ``tokens`` of the pass that was held count; more of them may follow later.
+
+        What is not kept by the time of the next pass is forgotten, exactly: this is no rewind.
+
+        Raises:
+            CacheError: No pass was held, or it had fewer tokens.
+        """
+        if self._held is None or not 0 < tokens <= self._new_tokens:
+            raise CacheError(
+                f"there are no {tokens} tokens of a held pass to keep",
+                hint="this is a mistake in lfm2chat: please report it",
+            )
+        self._conv = [after[tokens - 1] for after in self._held]
+        self._position = self._held_at + tokens
+        self._length = max(self._length, self._position)
+
     def begin(self, new_tokens: int) -> None:
         """Open a forward pass over ``new_tokens`` tokens; what an earlier one left is dropped."""
         self._staged = {}
+        self._held = None
+        self.holds, self._hold_next = self._hold_next, False
         self._new_tokens = new_tokens
         self._keyvalues.reserve(self._position + new_tokens, keep=self._length)
 
@@ -278,15 +306,20 @@ class HybridCache:
 
     def stage(self, slot: int, joined: Tensor) -> None:
         """Keep the last W - 1 of ``joined`` for conv layer number ``slot``, until ``commit``."""
+        reach = self._conv[slot].shape[-1]
+        if self.holds:
+            # After each of the tokens: (T, B, D, W - 1).
+            after = joined.detach().unfold(-1, reach, 1).permute(2, 0, 1, 3)[1:]
+            self._staged[slot] = after.clone()
+            return
         # A copy: a view would keep the columns of the whole chunk alive.
-        kept = joined[:, :, joined.shape[-1] - self._conv[slot].shape[-1] :]
-        self._staged[slot] = kept.detach().clone()
+        self._staged[slot] = joined[:, :, joined.shape[-1] - reach :].detach().clone()
 
     def commit(self, columns: Sequence[Tensor] | None = None) -> None:
-        """Close the forward pass: its tokens count from here on.
+        """Close the forward pass: its tokens count from here on, unless it is held.
 
-        ``columns`` (B, D, W - 1) of each conv layer are kept themselves; None takes those that
-        were staged.
+        ``columns`` of each conv layer are kept themselves: (B, D, W - 1), or those after each
+        token of a pass that is held, (T, B, D, W - 1). None takes what was staged.
 
         Raises:
             CacheError: A conv layer was left out.
@@ -298,8 +331,11 @@ class HybridCache:
                     hint="this is a mistake in lfm2chat: please report it",
                 )
             columns = [self._staged[slot] for slot in range(len(self._conv))]
-        self._conv = columns
         self._staged = {}
+        if self.holds:
+            self._held, self._held_at = columns, self._position
+            return
+        self._conv = columns
         self._position += self._new_tokens
         self._length = max(self._length, self._position)
         self._new_tokens = 0
@@ -340,7 +376,7 @@ class HybridCache:
     def _cut(self, length: int, position: int, columns: Sequence[Tensor]) -> None:
         self._conv = [kept.clone() for kept in columns]
         self._length, self._position = length, position
-        self._staged = {}
+        self._staged, self._held = {}, None
         self._marks.forget(beyond=length)
 
     def _check_within(self, length: int, what: str) -> None:

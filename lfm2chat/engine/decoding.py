@@ -17,6 +17,7 @@ from torch import Tensor
 from lfm2chat.engine.batch import CacheBatch
 from lfm2chat.engine.cache import HybridCache
 from lfm2chat.engine.sampling import Sampler
+from lfm2chat.engine.speculate import Drafts, PassCosts, Reader
 from lfm2chat.errors import ContextFullError, GenerationError
 from lfm2chat.spec import FinishReason, Lfm2Config, SamplingParams
 
@@ -114,8 +115,8 @@ class Decoding:
         alternatives: int = 0,
     ) -> None:
         limit = model.config.max_position_embeddings
-        self._limit = limit if max_length is None else min(limit, max_length)
-        check_room(cache.length + 1, self._limit)
+        self.limit = limit if max_length is None else min(limit, max_length)
+        check_room(cache.length + 1, self.limit)
         self.cache = cache
         self._logits = logits
         self._params = params
@@ -178,7 +179,7 @@ class Decoding:
             finish = FinishReason.CONTROL
         elif self._drawn >= self._params.max_new_tokens:
             finish = FinishReason.LENGTH
-        elif self.cache.length + 1 >= self._limit:
+        elif self.cache.length + 1 >= self.limit:
             finish = FinishReason.CONTEXT
         # 3. Name what else could have stood there.
         others = likeliest(self._logits, self._alternatives, limit=self._sampler.limit)
@@ -204,10 +205,14 @@ def decode(
     vocab_limit: int | None = None,
     max_length: int | None = None,
     alternatives: int = 0,
+    drafts: Drafts | None = None,
+    costs: PassCosts | None = None,
 ) -> Iterator[DecodedToken]:
     """Write an answer, token by token, until something ends it; see :class:`Decoding`.
 
-    The token yielded last is not in ``cache`` yet: it is read with the next turn.
+    The token yielded last is not in ``cache`` yet: it is read with the next turn. ``drafts``
+    guess tokens to read several in one pass; they change the speed and nothing else. ``costs``
+    learn what passes take here, from answer to answer.
 
     Raises:
         GenerationError: The logits are NaN, infinite or all equal.
@@ -226,13 +231,13 @@ def decode(
         max_length=max_length,
         alternatives=alternatives,
     )
+    reader = Reader(model, cache, drafts=drafts, costs=costs, limit=decoding.limit)
     for _ in range(params.max_new_tokens):
         token = decoding.draw()
         yield token
         if token.finish is not None:
             return
-        ids = torch.tensor([[token.id]], device=cache.device)
-        decoding.read(model.next_logits(ids, cache)[0])
+        decoding.read(reader.read(token.id))
 
 
 def likeliest(logits: Tensor, count: int, *, limit: int) -> tuple[TokenChoice, ...]:

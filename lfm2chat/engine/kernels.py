@@ -32,6 +32,7 @@ from lfm2chat.engine.packed import (
 )
 from lfm2chat.engine.packed_file import load_packed, save_packed
 from lfm2chat.engine.quantize import Precision, unpack
+from lfm2chat.engine.trial import choose_kernels
 from lfm2chat.engine.weights import WeightReader, without_memory
 from lfm2chat.errors import UsageError, WeightsError
 from lfm2chat.modelfiles import check_weights, read_config
@@ -114,11 +115,18 @@ def open_packed(
 
 
 def run_packed(
-    packed: PackedModel, *, threads: int, kernels: KernelSet | None = None
+    packed: PackedModel,
+    *,
+    threads: int,
+    kernels: KernelSet | None = None,
+    trials: Path | None = None,
 ) -> NativeModel | Lfm2ForCausalLM:
-    """``packed`` ready to run: by ``kernels``, or the best that there are."""
-    found = usable_kernels()
-    chosen = kernels or (found[0] if found else None)
+    """``packed`` ready to run: by ``kernels``, or the best that there are.
+
+    ``trials`` is the file with what was tried on this machine: see
+    :func:`lfm2chat.engine.trial.choose_kernels`.
+    """
+    chosen = kernels or choose_kernels(packed, threads=threads, kept=trials)
     if chosen is not None:
         return NativeModel(packed, threads=threads, kernels=chosen)
     return unpacked_model(packed)

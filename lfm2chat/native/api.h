@@ -46,6 +46,7 @@ struct lfm2_sequence {
   uint16_t* const* values;
   const uint16_t* const* kept;  // for each conv layer (D, W - 1), bf16, the columns before
   uint16_t* const* left;        // likewise, written: those after the last token
+  int32_t every;                // or, if not 0, those after each: (tokens, D, W - 1)
 };
 
 // Asked before each layer; a number above 0 ends the pass.

@@ -175,7 +175,12 @@ ConvRow Model::conv_row(const lfm2_layer& layer, int slot, int row) const {
   const int D = config_.hidden;
   const Token& token = tokens_[row];
   const lfm2_sequence& sequence = sequences_[token.sequence];
-  uint16_t* left = token.index == sequence.tokens - 1 ? sequence.left[slot] : nullptr;
+  uint16_t* left = sequence.left[slot];
+  if (sequence.every) {
+    left += size_t(token.index) * D * (config_.conv_width - 1);
+  } else if (token.index != sequence.tokens - 1) {
+    left = nullptr;
+  }
   return {w_ + size_t(row) * 3 * D, int64_t{3} * D, layer.taps, sequence.kept[slot], left,
           token.index,              config_.conv_width, D};
 }

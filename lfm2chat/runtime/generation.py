@@ -17,7 +17,7 @@ from lfm2chat.chat.stops import StopMatcher
 from lfm2chat.chat.template import Prompt
 from lfm2chat.chat.turns import PromptMessage
 from lfm2chat.chat.window import Window, fit
-from lfm2chat.engine import HybridCache, decode, prefill
+from lfm2chat.engine import HybridCache, PromptLookup, decode, prefill
 from lfm2chat.errors import ContextFullError
 from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.saved import SavedContexts
@@ -223,6 +223,8 @@ class _Run:
             control_ids=self._loaded.tokenizer.special_ids,
             vocab_limit=self._loaded.tokenizer.vocab_size,
             max_length=self._loaded.context_tokens,
+            drafts=PromptLookup(self._prompt.ids),
+            costs=self._loaded.costs,
         ):
             self._last_token_at = time.monotonic()
             self._first_token_at = self._first_token_at or self._last_token_at

@@ -153,6 +153,19 @@ class CacheMachine(RuleBasedStateMachine):
             if mark:
                 live.marks.append(live.cache.mark())
 
+    @rule(number=picks, new=chunks, keep=st.lists(places, min_size=1, max_size=3))
+    def hold_a_pass_and_keep_a_part(self, number: int, new: list[int], keep: list[float]) -> None:
+        live = self.pick(number)
+        if len(live.ids) + len(new) > LONGEST:
+            return
+        self.read(live, [])  # what was rewound is read again first
+        live.cache.hold()
+        logits = self.model(torch.tensor([new]), past_key_values=live.cache).logits[0]
+        self.check(logits, live.ids + new)
+        for kept in sorted(1 + int(place * (len(new) - 1)) for place in keep):
+            live.cache.keep(kept)
+        live.ids = live.ids + new[:kept]
+
     @rule(members=some, new=chunks, layer=picks, within=st.booleans())
     def stop_in_the_middle(
         self, members: set[int], new: list[int], layer: int, *, within: bool

@@ -256,9 +256,13 @@ class _Step:
         else:
             kept_at = addresses(kept)
         self.written, written_at = self._sets[1]
+        if cache.holds:
+            shape = (len(kept), tokens, *kept[0].shape) if kept else (0,)
+            self.written = list(torch.empty(shape, dtype=cache.dtype).unbind())
+            written_at = addresses(self.written)
         sequence = self.sequence
         sequence.tokens, sequence.position, sequence.known = tokens, cache.position, cache.length
-        sequence.kept, sequence.left = kept_at, written_at
+        sequence.kept, sequence.left, sequence.every = kept_at, written_at, int(cache.holds)
 
 
 class _Watch:

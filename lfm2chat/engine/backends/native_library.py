@@ -22,7 +22,7 @@ from torch import Tensor
 from lfm2chat.engine.quantize import PackedMatrix
 from lfm2chat.spec.installation import package_version
 
-ABI = 2
+ABI = 3
 SWITCH = "LFM2CHAT_KERNELS"
 """Environment variable: ``torch`` leaves the native kernels out, a name takes those alone."""
 
@@ -105,6 +105,7 @@ class Sequence(Structure):
         ("values", POINTER(c_void_p)),
         ("kept", POINTER(c_void_p)),
         ("left", POINTER(c_void_p)),
+        ("every", c_int32),
     )
 
 

@@ -1,0 +1,312 @@
+"""Which native kernels are the fastest here, for one model's own matrices: tried once, then kept.
+
+In: a packed model, a number of threads, the file to keep the choice in. Out: a set of kernels.
+Newer instructions are not always faster (a processor may slow down for wide ones, or have them in
+name only), so each set that runs here multiplies the model's weights, cold as in use, by random
+activations: one row, as in decoding, and 64, as in reading a prompt. For the 1.2B that takes about
+a tenth of a second. What was found is kept with everything that it depends on; a file that is
+broken, or of another format, counts as empty.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lfm2chat.engine.backends.native_library import (
+    KernelSet,
+    library,
+    library_version,
+    matrix_of,
+    usable_kernels,
+)
+from lfm2chat.engine.files import new_file
+from lfm2chat.engine.packed import PackedModel
+from lfm2chat.engine.quantize import PANEL_ROWS, PackedMatrix, packed_bytes
+from lfm2chat.errors import ConfigError
+from lfm2chat.modelfiles.strictjson import read_json
+from lfm2chat.spec.installation import processor_name
+
+FORMAT = 1
+MAX_TRIALS = 64
+"""Trials that are kept, the latest."""
+
+REPETITIONS = 4
+PROMPT_ROWS = 64
+MOST_WEIGHTS = {1: 2**23, PROMPT_ROWS: 2**20}
+"""How much of one matrix is multiplied, by rows of activations; the rest is reckoned."""
+
+TURN_READ, TURN_WRITTEN = 256, 64
+"""Tokens of the turn that the sets are compared by."""
+
+WORTH = 1.03
+"""A set that is listed earlier is taken unless another is so much faster, and in every try: what
+other programs take from one of them must choose nothing.
+"""
+
+PLAIN = "plain"
+"""The set without any special instructions, ten times as slow: tried only where it is alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTime:
+    """One set of kernels: seconds to decode one token, and to read 64, with a model's matrices."""
+
+    name: str
+    decode_s: float
+    read_64_s: float
+
+    @property
+    def turn_s(self) -> float:
+        """Seconds that a turn would take."""
+        return TURN_READ / PROMPT_ROWS * self.read_64_s + TURN_WRITTEN * self.decode_s
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTrial:
+    """What was chosen for one kind of model, when, and why.
+
+    Attributes:
+        chosen: The name of the set.
+        tried_at: ISO 8601, in UTC.
+        times: Of each set that was tried, in the library's order.
+        processor: The name of the processor.
+        library: The version of the kernels.
+        threads: How many worked.
+        shapes: Each kind of matrix, as rows, columns, bits and how many of it the model has.
+    """
+
+    chosen: str
+    tried_at: str
+    times: tuple[KernelTime, ...]
+    processor: str
+    library: str
+    threads: int
+    shapes: tuple[tuple[int, int, int, int], ...]
+
+    @property
+    def weights(self) -> int:
+        """Numbers that one token meets, in layers and head."""
+        return sum(rows * columns * count for rows, columns, _, count in self.shapes)
+
+    @property
+    def bits(self) -> int:
+        """Bits of a weight in the layers."""
+        return min(bits for _, _, bits, _ in self.shapes)
+
+    def answers(self, other: KernelTrial) -> bool:
+        """Whether it is about the same machine, kernels and matrices as ``other``."""
+        names = {time.name for time in self.times}
+        return names == {time.name for time in other.times} and all(
+            getattr(self, field) == getattr(other, field)
+            for field in ("processor", "library", "threads", "shapes")
+        )
+
+
+def choose_kernels(packed: PackedModel, *, threads: int, kept: Path | None) -> KernelSet | None:
+    """The kernels to run ``packed`` with; None where none are usable.
+
+    Where several are, those that a trial found the fastest: that in ``kept``, or one made now and
+    kept there. Without ``kept`` nothing is tried, and the first of the library's list is taken.
+    """
+    fast = _fast_kernels()
+    if len(fast) < 2 or kept is None:
+        return fast[0] if fast else None
+    wanted = _question(packed, threads, fast)
+    trials = read_trials(kept)
+    found = next((trial for trial in reversed(trials) if trial.answers(wanted)), None)
+    if found is None:
+        found = try_kernels(packed, fast, threads=threads)
+        _save([*(old for old in trials if not old.answers(found)), found][-MAX_TRIALS:], kept)
+    return next((kernels for kernels in fast if kernels.name == found.chosen), fast[0])
+
+
+def fastest_kernels(packed: PackedModel, *, threads: int) -> KernelSet | None:
+    """The kernels that are the fastest for ``packed`` now: always tried, kept nowhere."""
+    fast = _fast_kernels()
+    if len(fast) < 2:
+        return fast[0] if fast else None
+    chosen = try_kernels(packed, fast, threads=threads).chosen
+    return next(kernels for kernels in fast if kernels.name == chosen)
+
+
+def try_kernels(packed: PackedModel, sets: Sequence[KernelSet], *, threads: int) -> KernelTrial:
+    """Time each of ``sets`` on the matrices of ``packed`` and choose."""
+    # Of a prompt only the last token meets the head.
+    kinds = {1: _kinds(packed, head=True), PROMPT_ROWS: _kinds(packed, head=False)}
+    races = {rows: [_race(kind, rows, sets, threads) for kind in kinds[rows]] for rows in kinds}
+    tries = {
+        kernels.name: [
+            KernelTime(
+                kernels.name,
+                *(sum(race[kernels.name][number] for race in races[rows]) for rows in kinds),
+            )
+            for number in range(REPETITIONS)
+        ]
+        for kernels in sets
+    }
+    # The quickest of each product: alone, it was left undisturbed more often than a whole pass.
+    best = [
+        KernelTime(
+            kernels.name,
+            *(sum(min(race[kernels.name]) for race in races[rows]) for rows in kinds),
+        )
+        for kernels in sets
+    ]
+    return replace(
+        _question(packed, threads, sets),
+        chosen=_fastest(best, tries),
+        tried_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        times=tuple(one for one in best if math.isfinite(one.turn_s)),
+    )
+
+
+def read_trials(path: Path) -> list[KernelTrial]:
+    """The trials in ``path``, oldest first; none where there is no such file, or a broken one."""
+    try:
+        values = read_json(path)
+    except ConfigError:
+        return []
+    rows = values.get("trials")
+    if values.get("format") != FORMAT or not isinstance(rows, list):
+        return []
+    found = []
+    for row in rows[-MAX_TRIALS:]:
+        with suppress(KeyError, TypeError, ValueError):
+            found.append(_parse(row))
+    return found
+
+
+def _fast_kernels() -> list[KernelSet]:
+    usable = usable_kernels()
+    return [kernels for kernels in usable if kernels.name != PLAIN] or usable
+
+
+def _save(trials: Sequence[KernelTrial], path: Path) -> None:
+    """Replace ``path`` at once; where it cannot be written, the trial is made again next time."""
+    data = {"format": FORMAT, "trials": [asdict(trial) for trial in trials]}
+    with suppress(OSError), new_file(path) as (file, name):
+        file.write(json.dumps(data, allow_nan=False).encode())
+        file.flush()
+        os.fsync(file.fileno())
+        name.replace(path)
+
+
+def _question(packed: PackedModel, threads: int, sets: Sequence[KernelSet]) -> KernelTrial:
+    """A trial without its answer."""
+    return KernelTrial(
+        chosen="",
+        tried_at="",
+        times=tuple(KernelTime(kernels.name, 0.0, 0.0) for kernels in sets),
+        processor=processor_name(),
+        library=library_version(),
+        threads=threads,
+        shapes=tuple(
+            (kind[0].rows, kind[0].columns, kind[0].bits, len(kind))
+            for kind in _kinds(packed, head=True)
+        ),
+    )
+
+
+def _kinds(packed: PackedModel, *, head: bool) -> list[list[PackedMatrix]]:
+    """The matrices that a token is multiplied with, those of one shape together."""
+    kinds: dict[tuple[int, int, int], list[PackedMatrix]] = {}
+    matrices = [
+        packed.matrix(f"{layer}.{part}")
+        for part in ("in", "out", "gate_up", "down")
+        for layer in range(packed.config.num_hidden_layers)
+    ]
+    for matrix in [*matrices, *([packed.head] if head else [])]:
+        kinds.setdefault((matrix.rows, matrix.columns, matrix.bits), []).append(matrix)
+    return list(kinds.values())
+
+
+def _fastest(best: Sequence[KernelTime], tries: Mapping[str, Sequence[KernelTime]]) -> str:
+    """The first of ``best``, unless another is clearly and always faster."""
+    chosen = best[0]
+    for other in best[1:]:
+        pairs = zip(tries[chosen.name], tries[other.name], strict=True)
+        always = all(theirs.turn_s < ours.turn_s for ours, theirs in pairs)
+        if always and WORTH * other.turn_s < chosen.turn_s:
+            chosen = other
+    return chosen.name
+
+
+def _race(
+    kind: Sequence[PackedMatrix], rows: int, sets: Sequence[KernelSet], threads: int
+) -> dict[str, list[float]]:
+    """Seconds that the products of ``rows`` activations with all of ``kind`` take.
+
+    For each set some tries, taken by turns.
+    """
+    seconds: dict[str, list[float]] = {kernels.name: [] for kernels in sets}
+    for turn in range(REPETITIONS * len(sets)):
+        kernels = sets[turn % len(sets)]
+        part = _part(kind, turn, MOST_WEIGHTS[rows])
+        share = part.rows / (len(kind) * kind[0].rows)
+        seconds[kernels.name].append(_seconds(part, rows, kernels, threads) / share)
+    return seconds
+
+
+def _part(kind: Sequence[PackedMatrix], turn: int, weights: int) -> PackedMatrix:
+    """About ``weights`` of a matrix: others each time, so that no processor's cache has them."""
+    matrix = kind[turn % len(kind)]
+    whole = -(-matrix.rows // PANEL_ROWS)
+    panels = min(whole, max(1, weights // (PANEL_ROWS * matrix.columns)))
+    first = turn // len(kind) % (whole // panels) * panels
+    rows = min(panels * PANEL_ROWS, matrix.rows - first * PANEL_ROWS)
+    size = packed_bytes(PANEL_ROWS, matrix.columns, matrix.bits)
+    data = matrix.data[first * size : (first + panels) * size]
+    return PackedMatrix(data, rows, matrix.columns, matrix.bits)
+
+
+def _seconds(matrix: PackedMatrix, rows: int, kernels: KernelSet, threads: int) -> float:
+    """What the product of ``rows`` activations with ``matrix`` takes; inf if it fails."""
+    native = library()
+    assert native is not None
+    x = torch.randn(rows, matrix.columns, generator=torch.Generator().manual_seed(rows))
+    out = torch.empty(rows, matrix.rows)
+    described = matrix_of(matrix)
+    started = time.perf_counter()
+    answer = native.lfm2_product(
+        ctypes.byref(described),
+        *(x.data_ptr(), rows, matrix.columns, out.data_ptr(), threads, kernels.kind),
+    )
+    seconds = time.perf_counter() - started
+    return math.inf if answer else seconds
+
+
+def _parse(row: Any) -> KernelTrial:
+    """One trial of a file.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is none.
+    """
+    times = tuple(
+        KernelTime(str(one["name"]), _positive(one["decode_s"]), _positive(one["read_64_s"]))
+        for one in row["times"]
+    )
+    shapes = tuple((int(r), int(c), int(bits), int(n)) for r, c, bits, n in row["shapes"])
+    texts = [row[name] for name in ("chosen", "tried_at", "processor", "library")]
+    if not all(isinstance(text, str) for text in texts) or not shapes or not times:
+        raise TypeError("no trial")
+    chosen, tried_at, processor, version = texts
+    datetime.fromisoformat(tried_at)
+    return KernelTrial(chosen, tried_at, times, processor, version, int(row["threads"]), shapes)
+
+
+def _positive(number: Any) -> float:
+    if not isinstance(number, int | float) or not 0 < number < math.inf:
+        raise ValueError("no number of seconds")
+    return float(number)
