@@ -61,6 +61,16 @@ class Paths:
         return self.cache / "packed"
 
     @property
+    def kernels(self) -> Path:
+        """Which native kernels were found the fastest for which model."""
+        return self.cache / "kernels.json"
+
+    @property
+    def machine(self) -> Path:
+        """How fast this machine is, as `lfm2chat bench` measured it."""
+        return self.cache / "machine.json"
+
+    @property
     def contexts(self) -> Path:
         """The folder with what the model made of stored conversations: conversation data too."""
         return self.cache / "contexts"

@@ -40,7 +40,7 @@ SCHEMA: tuple[Setting, ...] = (
     Setting("theme", str, "The colours: a file name in themes/, without .toml."),
     Setting("device", str, "Where the model runs.", choices=("auto", "cpu", "cuda", "mps")),
     Setting(
-        "dtype",
+        "precision",
         str,
         "The number format of the weights.",
         choices=("auto", "int4", "int8", "bfloat16", "float16", "float32"),
@@ -86,7 +86,7 @@ class Settings:
     system_prompt: str = ""
     theme: str = "dusk"
     device: str = "auto"
-    dtype: str = "auto"
+    precision: str = "auto"
     threads: int = 0
     context_tokens: int = 0
     context_policy: str = "stop"
@@ -99,6 +99,14 @@ class Settings:
     def sampling_over(self, recommended: SamplingParams) -> SamplingParams:
         """``recommended`` with the user's own values laid over it."""
         return SamplingParams.from_dict({**recommended.as_dict(), **self.sampling})
+
+    def with_precision(self, precision: str) -> Settings:
+        """A copy with the weights in ``precision``; an empty one changes nothing.
+
+        Raises:
+            SettingsError: There is no such precision.
+        """
+        return self.changed(precision=precision) if precision else self
 
     def changed(self, **values: Any) -> Settings:
         """A copy with ``values`` replaced.

@@ -11,9 +11,17 @@ from importlib import metadata
 from pathlib import Path
 
 import lfm2chat
-from lfm2chat.engine import available_memory_bytes, choose_device, kernel_names, set_threads
+from lfm2chat.engine import (
+    KernelTrial,
+    available_memory_bytes,
+    choose_device,
+    kernel_names,
+    read_trials,
+    set_threads,
+)
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.paths import Paths
+from lfm2chat.runtime.machine import read_machine
 from lfm2chat.runtime.models import available_models
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.settings import Settings, read_settings
@@ -36,6 +44,7 @@ def examine(paths: Paths) -> list[Section]:
         Section("machine", tuple(_machine(paths))),
         Section("folders", tuple(_folders(paths))),
         Section("models", tuple(_models(paths))),
+        Section("kernels tried", tuple(_trials(paths))),
     ]
 
 
@@ -56,8 +65,17 @@ def _machine(paths: Paths) -> Iterator[tuple[str, str]]:
     except Lfm2ChatError as error:
         yield "settings", f"{error} ({error.hint})"
     yield "kernels", ", ".join(kernel_names())
+    yield "memory speed", _memory_speed(paths)
     memory = available_memory_bytes()
     yield "free memory", "unknown" if memory is None else f"{memory / 1e9:.1f} GB"
+
+
+def _memory_speed(paths: Paths) -> str:
+    machine = read_machine(paths.machine)
+    if machine is None:
+        return "not measured (`lfm2chat bench --machine` does)"
+    speed, day = machine.read_bytes_per_s / 1e9, machine.measured_at[:10]
+    return f"{speed:.1f} GB/s on {machine.threads} threads, measured {day}"
 
 
 def _folders(paths: Paths) -> Iterator[tuple[str, str]]:
@@ -91,3 +109,24 @@ def _models(paths: Paths) -> Iterator[tuple[str, str]]:
     for entry in available_models(paths.models):
         state = entry.problem or "ready"
         yield entry.name, f"{state}, {entry.size_bytes / 1e6:.0f} MB, {entry.folder}"
+
+
+def _trials(paths: Paths) -> Iterator[tuple[str, str]]:
+    """For each kind of model the kernels that were chosen for it, with the figures of all."""
+    trials = read_trials(paths.kernels)
+    if not trials:
+        yield "none", "they are tried when a model in 8 or 4 bits is first loaded"
+    for trial in trials:
+        yield _trial(trial)
+
+
+def _trial(trial: KernelTrial) -> tuple[str, str]:
+    times = ", ".join(
+        f"{time.name} {1e3 * time.decode_s:.1f} and {1e3 * time.read_64_s:.1f} ms"
+        for time in trial.times
+    )
+    kind = f"{trial.weights / 1e6:,.0f} M in {trial.bits} bits"
+    return kind, (
+        f"{trial.chosen}, on {trial.threads} threads, tried {trial.tried_at[:10]}"
+        f" (one token, and 64 read: {times})"
+    )

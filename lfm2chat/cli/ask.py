@@ -12,7 +12,7 @@ import typer
 
 from lfm2chat.chat.text import safe
 from lfm2chat.chat.turns import Conversation, PromptMessage, Role
-from lfm2chat.cli.process import INTERRUPTED, exit_codes, narrate, prepare_folders
+from lfm2chat.cli.process import INTERRUPTED, PRECISION_HELP, exit_codes, narrate, prepare_folders
 from lfm2chat.errors import UsageError
 from lfm2chat.runtime import ChatService, Event
 from lfm2chat.runtime.events import (
@@ -36,6 +36,7 @@ def ask(
         str | None, typer.Argument(help="The question; text from a pipe is put under it.")
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="A model's name or folder.")] = "",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "",
     system: Annotated[
         str | None, typer.Option("--system", "-s", help="What to tell the model first.")
     ] = None,
@@ -71,7 +72,7 @@ def ask(
     """Answer once, streaming to stdout; nothing is kept unless you say --save or --continue."""
     text = _question(question)
     paths = prepare_folders()
-    settings = read_settings(paths.config_file)
+    settings = read_settings(paths.config_file).with_precision(precision)
     overrides = {
         "temperature": temperature,
         "min_p": min_p,

@@ -8,10 +8,12 @@ import typer
 
 import lfm2chat
 from lfm2chat.cli.ask import ask
+from lfm2chat.cli.bench import bench
 from lfm2chat.cli.conversations import conversations_app
 from lfm2chat.cli.doctor import doctor
 from lfm2chat.cli.models import models_app
 from lfm2chat.cli.open import open_app
+from lfm2chat.cli.process import PRECISION_HELP
 from lfm2chat.cli.verify import verify
 
 app = typer.Typer(
@@ -25,6 +27,7 @@ app = typer.Typer(
 app.command("ask")(ask)
 app.command("doctor")(doctor)
 app.command("verify")(verify)
+app.command("bench")(bench)
 app.add_typer(models_app, name="models")
 app.add_typer(conversations_app, name="conversations")
 
@@ -41,6 +44,7 @@ def main(
     model: Annotated[
         str, typer.Option("--model", "-m", help="Start with this model: a name or a folder.")
     ] = "",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "",
     version: Annotated[  # noqa: ARG001 (its callback does the work)
         bool,
         typer.Option(
@@ -50,7 +54,7 @@ def main(
 ) -> None:
     """A private, offline chat in the terminal. Without a command it opens the app."""
     if context.invoked_subcommand is None:
-        open_app(model)
+        open_app(model, precision)
 
 
 def run() -> None:

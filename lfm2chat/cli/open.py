@@ -10,8 +10,10 @@ from lfm2chat.errors import UsageError
 
 
 @exit_codes()
-def open_app(model: str) -> None:
+def open_app(model: str, precision: str) -> None:
     """Open the app with ``model`` (empty: the last one used) and stay until it is closed.
+
+    ``precision`` is that of its weights; empty means as the settings say.
 
     Raises:
         UsageError: There is no terminal to draw on.
@@ -26,6 +28,6 @@ def open_app(model: str) -> None:
     paths = prepare_folders()
     from lfm2chat.tui.app import run_app  # textual: a fifth of a second that `ask` does not need
 
-    code = run_app(paths, model=model)
+    code = run_app(paths, model=model, precision=precision)
     if code:
         raise SystemExit(code)

@@ -14,6 +14,7 @@ from lfm2chat.errors import DiskFullError, Lfm2ChatError, StoreError
 from lfm2chat.paths import PRIVATE_FILE, Paths
 
 INTERRUPTED = 130
+PRECISION_HELP = "Of the weights: int8, int4, bfloat16, float16, float32, or auto."
 QUIET = {
     # Read by the libraries when they are imported: no telemetry, no network, no threads' noise.
     "HF_HUB_DISABLE_TELEMETRY": "1",

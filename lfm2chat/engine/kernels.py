@@ -61,7 +61,7 @@ def choose_precision(dtype: str, config: Lfm2Config, *, device: torch.device) ->
         if device.type != "cpu":
             raise UsageError(
                 f"{dtype} runs on the processor alone, not on {device.type}",
-                hint='set device = "cpu", or dtype = "bfloat16"',
+                hint='set device = "cpu", or precision = "bfloat16"',
             )
         return named[dtype]
     if dtype != "auto" or device.type != "cpu" or unsupported(config) or not usable_kernels():
@@ -100,7 +100,7 @@ def open_packed(
     if problem:
         raise UsageError(
             f"this model cannot run in {precision.value}: {problem}",
-            hint='set dtype = "auto", or "bfloat16"',
+            hint='set precision = "auto", or "bfloat16"',
         )
     check_bytes(buffer_bytes(config, precision), what=precision.value)
     if saved is not None:

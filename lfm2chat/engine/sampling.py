@@ -152,7 +152,7 @@ def _check(scores: Tensor) -> None:
         raise GenerationError(
             "the model computed numbers that are not finite, so no token can be drawn",
             hint="its files are damaged, or the precision is too low: download it again, or"
-            ' set dtype = "float32"',
+            ' set precision = "float32"',
         )
     if low == high and scores.numel() > 1:
         raise GenerationError(

@@ -3,9 +3,9 @@
 In: a packed model, a number of threads, the file to keep the choice in. Out: a set of kernels.
 Newer instructions are not always faster (a processor may slow down for wide ones, or have them in
 name only), so each set that runs here multiplies the model's weights, cold as in use, by random
-activations: one row, as in decoding, and 64, as in reading a prompt. For the 1.2B that takes about
-a tenth of a second. What was found is kept with everything that it depends on; a file that is
-broken, or of another format, counts as empty.
+activations: one row, as in decoding, and 64, as in reading a prompt; then the fastest decodes some
+tokens with each way of reading weights ahead (:mod:`lfm2chat.engine.ahead`). What was found is kept
+with everything that it depends on; a file that is broken, or of another format, counts as empty.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from typing import Any
 
 import torch
 
+from lfm2chat.engine.ahead import fastest_ahead
 from lfm2chat.engine.backends.native_library import (
+    COMMON_AHEAD,
+    SWITCH,
+    Ahead,
     KernelSet,
     library,
     library_version,
@@ -38,7 +42,7 @@ from lfm2chat.errors import ConfigError
 from lfm2chat.modelfiles.strictjson import read_json
 from lfm2chat.spec.installation import processor_name
 
-FORMAT = 1
+FORMAT = 2
 MAX_TRIALS = 64
 """Trials that are kept, the latest."""
 
@@ -79,6 +83,7 @@ class KernelTrial:
 
     Attributes:
         chosen: The name of the set.
+        ahead: How it reads matrices of each number of bits.
         tried_at: ISO 8601, in UTC.
         times: Of each set that was tried, in the library's order.
         processor: The name of the processor.
@@ -88,6 +93,7 @@ class KernelTrial:
     """
 
     chosen: str
+    ahead: tuple[tuple[int, Ahead], ...]
     tried_at: str
     times: tuple[KernelTime, ...]
     processor: str
@@ -121,7 +127,7 @@ def choose_kernels(packed: PackedModel, *, threads: int, kept: Path | None) -> K
     kept there. Without ``kept`` nothing is tried, and the first of the library's list is taken.
     """
     fast = _fast_kernels()
-    if len(fast) < 2 or kept is None:
+    if not fast or kept is None or _named(fast):
         return fast[0] if fast else None
     wanted = _question(packed, threads, fast)
     trials = read_trials(kept)
@@ -129,16 +135,18 @@ def choose_kernels(packed: PackedModel, *, threads: int, kept: Path | None) -> K
     if found is None:
         found = try_kernels(packed, fast, threads=threads)
         _save([*(old for old in trials if not old.answers(found)), found][-MAX_TRIALS:], kept)
-    return next((kernels for kernels in fast if kernels.name == found.chosen), fast[0])
+    chosen = next((kernels for kernels in fast if kernels.name == found.chosen), fast[0])
+    return replace(chosen, ahead=found.ahead)
 
 
 def fastest_kernels(packed: PackedModel, *, threads: int) -> KernelSet | None:
     """The kernels that are the fastest for ``packed`` now: always tried, kept nowhere."""
     fast = _fast_kernels()
-    if len(fast) < 2:
+    if not fast or _named(fast):
         return fast[0] if fast else None
-    chosen = try_kernels(packed, fast, threads=threads).chosen
-    return next(kernels for kernels in fast if kernels.name == chosen)
+    trial = try_kernels(packed, fast, threads=threads)
+    chosen = next(kernels for kernels in fast if kernels.name == trial.chosen)
+    return replace(chosen, ahead=trial.ahead)
 
 
 def try_kernels(packed: PackedModel, sets: Sequence[KernelSet], *, threads: int) -> KernelTrial:
@@ -164,9 +172,13 @@ def try_kernels(packed: PackedModel, sets: Sequence[KernelSet], *, threads: int)
         )
         for kernels in sets
     ]
+    chosen = _fastest(best, tries)
     return replace(
         _question(packed, threads, sets),
-        chosen=_fastest(best, tries),
+        chosen=chosen,
+        ahead=fastest_ahead(
+            packed, next(one for one in sets if one.name == chosen), threads=threads
+        ),
         tried_at=datetime.now(UTC).isoformat(timespec="seconds"),
         times=tuple(one for one in best if math.isfinite(one.turn_s)),
     )
@@ -193,6 +205,11 @@ def _fast_kernels() -> list[KernelSet]:
     return [kernels for kernels in usable if kernels.name != PLAIN] or usable
 
 
+def _named(fast: Sequence[KernelSet]) -> bool:
+    """Whether there is nothing to try: the user named a set, or the plain one is alone."""
+    return bool(os.environ.get(SWITCH)) or fast[0].name == PLAIN
+
+
 def _save(trials: Sequence[KernelTrial], path: Path) -> None:
     """Replace ``path`` at once; where it cannot be written, the trial is made again next time."""
     data = {"format": FORMAT, "trials": [asdict(trial) for trial in trials]}
@@ -207,6 +224,7 @@ def _question(packed: PackedModel, threads: int, sets: Sequence[KernelSet]) -> K
     """A trial without its answer."""
     return KernelTrial(
         chosen="",
+        ahead=(),
         tried_at="",
         times=tuple(KernelTime(kernels.name, 0.0, 0.0) for kernels in sets),
         processor=processor_name(),
@@ -303,7 +321,12 @@ def _parse(row: Any) -> KernelTrial:
         raise TypeError("no trial")
     chosen, tried_at, processor, version = texts
     datetime.fromisoformat(tried_at)
-    return KernelTrial(chosen, tried_at, times, processor, version, int(row["threads"]), shapes)
+    ahead = tuple((int(bits), Ahead(number)) for bits, number in row["ahead"])
+    if {bits for bits, _ in ahead} != set(COMMON_AHEAD):
+        raise ValueError("not one for each number of bits")
+    return KernelTrial(
+        chosen, ahead, tried_at, times, processor, version, int(row["threads"]), shapes
+    )
 
 
 def _positive(number: Any) -> float:

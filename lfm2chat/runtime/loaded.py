@@ -15,9 +15,11 @@ from lfm2chat.chat.stops import end_token_ids
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.engine import (
+    TORCH,
     ChunkPace,
     LanguageModel,
     Lfm2ForCausalLM,
+    PassCosts,
     Precision,
     choose_device,
     choose_precision,
@@ -43,7 +45,9 @@ class LoadedModel:
     """One model, ready. ``context_tokens`` is the product's limit, never above the model's.
 
     ``fingerprint`` names all that a cache depends on, so that one can outlive the process.
-    ``pace`` learns how much this machine reads in one pass, from turn to turn.
+    ``kernels`` are those of the native library that run it, or ``torch``, on ``threads`` threads.
+    ``pace`` learns how much this machine reads in one pass, from turn to turn, and ``costs``
+    what passes over a few tokens take.
     """
 
     name: str
@@ -58,7 +62,10 @@ class LoadedModel:
     device: str
     load_s: float
     fingerprint: str
+    kernels: str
+    threads: int
     pace: ChunkPace = field(default_factory=ChunkPace)
+    costs: PassCosts = field(default_factory=PassCosts)
 
     def event(self) -> ModelLoaded:
         """What the front ends are told of it."""
@@ -74,12 +81,17 @@ class LoadedModel:
 
 
 def load_model(
-    entry: ModelEntry, settings: Settings, *, packed_in: Path | None = None
+    entry: ModelEntry,
+    settings: Settings,
+    *,
+    packed_in: Path | None = None,
+    kernel_trials: Path | None = None,
 ) -> LoadedModel:
     """``entry`` in memory.
 
     ``packed_in`` is the folder to keep its packed weights in, for the precisions that need that;
-    None packs them anew each time.
+    None packs them anew each time. ``kernel_trials`` is the file with what was tried on this
+    machine; None tries nothing.
 
     Raises:
         ModelError: The folder is broken or holds no LFM2; the message says what and where.
@@ -102,7 +114,14 @@ def load_model(
             hint="the folder mixes the files of two models: fetch it again",
         )
     weights = _weights_fingerprint(entry.folder)  # before they are read: a later change is a miss
-    runs = _run(entry.folder, config, settings, fingerprint=weights, packed_in=packed_in)
+    runs = _run(
+        entry.folder,
+        config,
+        settings,
+        fingerprint=weights,
+        packed_in=packed_in,
+        kernel_trials=kernel_trials,
+    )
     limit = min(config.max_position_embeddings, PRODUCT_CONTEXT_TOKENS)
     return LoadedModel(
         name=entry.name,
@@ -117,15 +136,19 @@ def load_model(
         device=runs.model.device.type,
         load_s=time.monotonic() - started,
         fingerprint=f"{weights} {runs.precision} {runs.model.device.type} plain",
+        kernels=runs.kernels,
+        threads=runs.threads,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A model that runs, and what users call its precision."""
+    """A model that runs, what users call its precision, and what runs it."""
 
     model: LanguageModel
     precision: str
+    kernels: str
+    threads: int
 
 
 def _run(
@@ -135,27 +158,29 @@ def _run(
     *,
     fingerprint: str,
     packed_in: Path | None,
+    kernel_trials: Path | None,
 ) -> _Running:
     device = choose_device(settings.device)
     small = config.num_parameters < SMALL_MODEL_PARAMETERS
     # Its steps are shorter than what a second thread waits for when the screen takes a core.
     threads = set_threads(settings.threads or (1 if small else 0))
-    dtype = settings.dtype
+    dtype = settings.precision
     if dtype == "auto" and device.type == "cpu" and small:
         # So small a model decodes as fast in float32, and gives the same text on every processor.
         dtype = "float32"
     precision = choose_precision(dtype, config, device=device)
     if precision is None:
         plain = Lfm2ForCausalLM.from_pretrained(folder, dtype=dtype, device=device)
-        return _Running(plain, str(plain.dtype).removeprefix("torch."))
+        return _Running(plain, str(plain.dtype).removeprefix("torch."), TORCH, threads)
     saved = _packed_file(packed_in, fingerprint, precision)
     packed = open_packed(folder, precision, saved=saved, fingerprint=fingerprint)
-    model = run_packed(packed, threads=threads)
-    if not isinstance(model, Lfm2ForCausalLM):
-        # All that torch does now is drawing tokens: a second thread of its own would only turn
-        # idly beside those of the kernels.
-        set_threads(1)
-    return _Running(model, precision.value)
+    model = run_packed(packed, threads=threads, trials=kernel_trials)
+    if isinstance(model, Lfm2ForCausalLM):
+        return _Running(model, precision.value, TORCH, threads)
+    # All that torch does now is drawing tokens: a second thread of its own would only turn idly
+    # beside those of the kernels.
+    set_threads(1)
+    return _Running(model, precision.value, model.kernels.name, threads)
 
 
 def _packed_file(folder: Path | None, fingerprint: str, precision: Precision) -> Path | None:

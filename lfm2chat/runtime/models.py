@@ -60,3 +60,13 @@ def resolve_model(name: str, models_folder: Path) -> ModelEntry:
         return guide_entry()
     model = find_model(name, models_folder)
     return ModelEntry(model.name, model.folder, model.bytes, problem=model.problem)
+
+
+def packed_place(entry: ModelEntry, models_folder: Path, packed_folder: Path | None) -> Path | None:
+    """The folder for the packed weights of ``entry``: a download's belong beside it.
+
+    A folder of the user's own is not ours to write to: those of its model go to
+    ``packed_folder``, or nowhere.
+    """
+    own = entry.folder.is_relative_to(models_folder.absolute())
+    return entry.folder if own else packed_folder

@@ -77,6 +77,7 @@ class ChatService:
         self._worker = ModelWorker(
             models_folder=paths.models,
             packed_folder=paths.packed,
+            kernel_trials=paths.kernels,
             settings=settings,
             store=store,
             saved_files=self._saved_files,

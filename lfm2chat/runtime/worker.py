@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.commands import Close, Command, ForgetConversation, LoadModel, RunTurn
 from lfm2chat.runtime.events import Event, ModelFailed, ModelLoading, TurnFailed
-from lfm2chat.runtime.models import ModelEntry, resolve_model
+from lfm2chat.runtime.models import ModelEntry, packed_place, resolve_model
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
 from lfm2chat.settings import Settings
@@ -46,11 +46,13 @@ class ModelWorker:
         settings: Settings,
         store: Store | None,
         packed_folder: Path | None = None,
+        kernel_trials: Path | None = None,
         saved_files: SavedFiles | None = None,
         emit: Callable[[Event], None],
     ) -> None:
         self._models_folder = models_folder
         self._packed_folder = packed_folder
+        self._kernel_trials = kernel_trials
         self._settings = settings
         self._store = store
         self._emit = emit
@@ -220,10 +222,10 @@ class ModelWorker:
         from lfm2chat.runtime.saved import SavedContexts
         from lfm2chat.runtime.warm import WarmContexts
 
-        # A download's belong beside it; a folder of the user's own is not ours to write to.
-        own = entry.folder.is_relative_to(self._models_folder.absolute())
-        packed_in = entry.folder if own else self._packed_folder
-        loaded = self._loaded = load_model(entry, self._settings, packed_in=packed_in)
+        packed_in = packed_place(entry, self._models_folder, self._packed_folder)
+        loaded = self._loaded = load_model(
+            entry, self._settings, packed_in=packed_in, kernel_trials=self._kernel_trials
+        )
         self._contexts = WarmContexts()
         if self._saved_files is not None:
             self._saved = SavedContexts(self._saved_files, loaded)

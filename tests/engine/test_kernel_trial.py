@@ -8,7 +8,7 @@ import pytest
 
 from lfm2chat.engine import Precision, read_trials, run_packed
 from lfm2chat.engine.backends.native import NativeModel
-from lfm2chat.engine.backends.native_library import usable_kernels
+from lfm2chat.engine.backends.native_library import COMMON_AHEAD, Ahead, usable_kernels
 from lfm2chat.engine.random_weights import random_packed
 from lfm2chat.engine.trial import PLAIN, KernelTime, choose_kernels, fastest_kernels, try_kernels
 
@@ -45,15 +45,19 @@ def test_the_trial_is_made_once_and_its_choice_is_kept(packed, kept):
     assert [time.name for time in trial.times] == [kernels.name for kernels in FAST]
     assert all(time.decode_s > 0 and time.read_64_s > 0 for time in trial.times)
     assert trial.bits == 4
+    assert dict(trial.ahead).keys() == COMMON_AHEAD.keys()
+    assert first.ahead == again.ahead == trial.ahead
 
 
 @several
 def test_a_kept_choice_is_followed_whatever_it_is(packed, kept):
     choose_kernels(packed, threads=1, kept=kept)
     data = json.loads(kept.read_text())
-    data["trials"][0]["chosen"] = FAST[-1].name
+    data["trials"][0] |= {"chosen": FAST[-1].name, "ahead": [[8, Ahead.NEAR], [4, Ahead.LONG]]}
     kept.write_text(json.dumps(data))
-    assert choose_kernels(packed, threads=1, kept=kept) == FAST[-1]
+    chosen = choose_kernels(packed, threads=1, kept=kept)
+    assert chosen == FAST[-1]
+    assert dict(chosen.ahead) == {8: Ahead.NEAR, 4: Ahead.LONG}
     model = run_packed(packed, threads=1, trials=kept)
     assert isinstance(model, NativeModel)
     assert model.kernels == FAST[-1]
@@ -90,10 +94,10 @@ def test_what_was_tried_elsewhere_is_tried_again_here(field, packed, kept):
         b"[]",
         b"{",
         b'{"format": 99, "trials": []}',
-        b'{"format": 1}',
-        b'{"format": 1, "trials": 7}',
-        b'{"format": 1, "trials": [1, null, {}, {"times": 3}]}',
-        b'{"format": 1, "trials": [' + b"[" * 500 + b"]" * 500 + b"]}",
+        b'{"format": 2}',
+        b'{"format": 2, "trials": 7}',
+        b'{"format": 2, "trials": [1, null, {}, {"times": 3}]}',
+        b'{"format": 2, "trials": [' + b"[" * 500 + b"]" * 500 + b"]}",
     ],
 )
 def test_a_broken_file_counts_as_empty_and_is_replaced(content, packed, kept):

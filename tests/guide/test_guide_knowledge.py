@@ -17,7 +17,7 @@ OTHER_CODE = {
     "config.toml", "conversations.db", "models", "LFM2CHAT_HOME", "[sampling]", "--help",
     "pip install .", "pip uninstall lfm2chat", "import lfm2chat", "lfm2chat.load", "chat",
     "true", "false", "dusk", "dawn", "high-contrast", "terminal", "stop", "roll",
-    "auto", "cpu", "cuda", "mps", "bfloat16", "float16", "float32", '"LFM2-350M"',
+    "auto", "cpu", "cuda", "mps", "int4", "int8", "bfloat16", "float16", "float32", '"LFM2-350M"',
 }  # fmt: skip
 # The prompt's own keys, which the registry of commands leaves alone (see tui/keys.py).
 PROMPT_KEYS = {"ctrl+a", "ctrl+e", "ctrl+k", "ctrl+u", "ctrl+w", "ctrl+d", "ctrl+y"}

@@ -69,7 +69,7 @@ def test_other_weights_or_another_precision_have_another_fingerprint(load, make_
     folder = make_model("Stranger")
     first = load("Stranger").fingerprint
     assert load("Stranger").fingerprint == first
-    assert load("Stranger", dtype="bfloat16").fingerprint != first
+    assert load("Stranger", precision="bfloat16").fingerprint != first
 
     weights = folder / "model.safetensors"
     changed = bytearray(weights.read_bytes())
@@ -95,7 +95,7 @@ def test_a_broken_folder_is_refused_with_the_reason(load, make_model):
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
 def test_the_guide_answers_in_8_and_in_4_bits(load, dtype):
-    loaded = load("guide", dtype=dtype)
+    loaded = load("guide", precision=dtype)
     question = [PromptMessage(Role.USER, "How do I start a new conversation?")]
     steps = list(answer(loaded, WarmContexts(), question, sampling=loaded.recommended))
 
@@ -110,7 +110,7 @@ def test_the_guide_answers_in_8_and_in_4_bits(load, dtype):
 def test_packed_weights_are_kept_where_they_were_told_to(paths, make_model, dtype):
     folder = make_model("Mine")
     entry = resolve_model("Mine", paths.models)
-    settings = Settings(dtype=dtype)
+    settings = Settings(precision=dtype)
 
     first = load_model(entry, settings, packed_in=folder)
     files = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.packed")}
@@ -125,4 +125,4 @@ def test_packed_weights_are_kept_where_they_were_told_to(paths, make_model, dtyp
 def test_a_small_model_keeps_float32_unless_it_is_told_otherwise(load, make_model):
     make_model("Mine")
     assert load("Mine").dtype == "float32"
-    assert load("Mine", dtype="int4").dtype == "int4"
+    assert load("Mine", precision="int4").dtype == "int4"

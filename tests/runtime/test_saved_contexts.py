@@ -154,7 +154,7 @@ def test_a_file_of_other_ids_is_never_taken_for_this_conversation(
 
 
 def test_another_precision_is_a_miss_and_its_file_stays(run_service, begun, file_of):
-    running = run_service(dtype="bfloat16")
+    running = run_service(precision="bfloat16")
 
     assert running.go_on(begun).timing.cached_tokens == 0
     assert read_cache_header(file_of(begun)).dtype == "float32"

@@ -197,8 +197,8 @@ class NativeModel:
             inverse_frequencies=frequencies.data_ptr(),
             final_norm=packed.numbers("norm").data_ptr(),
             layer=layers,
-            embedding=matrix_of(packed.matrix("embedding")),
-            head=matrix_of(packed.head),
+            embedding=matrix_of(packed.matrix("embedding"), self.kernels),
+            head=matrix_of(packed.head, self.kernels),
         )
 
     def _layer(self, number: int) -> Layer:
@@ -210,7 +210,7 @@ class NativeModel:
             for name in ("operator_norm", "ffn_norm", *own)
         }
         matrices: dict[str, Matrix] = {
-            field: matrix_of(packed.matrix(f"{number}.{name}"))
+            field: matrix_of(packed.matrix(f"{number}.{name}"), self.kernels)
             for field, name in (
                 ("in_", "in"),
                 ("out", "out"),
@@ -251,10 +251,7 @@ class _Step:
         kept = cache.all_columns()
         if kept is self._sets[1][0]:
             self._sets.reverse()
-        if kept is self._sets[0][0]:
-            kept_at = self._sets[0][1]
-        else:
-            kept_at = addresses(kept)
+        kept_at = self._sets[0][1] if kept is self._sets[0][0] else addresses(kept)
         self.written, written_at = self._sets[1]
         if cache.holds:
             shape = (len(kept), tokens, *kept[0].shape) if kept else (0,)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
 from collections.abc import Iterable
-from dataclasses import dataclass
+from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -114,22 +114,27 @@ BeforeLayerFunction = ctypes.CFUNCTYPE(c_int32)
 
 @dataclass(frozen=True, slots=True)
 class KernelSet:
-    """The kernels for one kind of processor; ``kind`` is their number in the library."""
+    """The kernels for one kind of processor; ``kind`` is their number in the library.
+
+    ``ahead`` says how matrices of 8 and of 4 bits are read from memory.
+    """
 
     name: str
     kind: int
     usable: bool
+    ahead: tuple[tuple[int, Ahead], ...] = field(default=tuple(COMMON_AHEAD.items()), compare=False)
 
 
-def matrix_of(packed: PackedMatrix, ahead: Ahead | None = None) -> Matrix:
-    """``packed`` as the library takes it; the buffer must outlive it."""
+def matrix_of(packed: PackedMatrix, kernels: KernelSet | None = None) -> Matrix:
+    """``packed`` as the library takes it, read as ``kernels`` says; the buffer must outlive it."""
+    ahead = COMMON_AHEAD if kernels is None else dict(kernels.ahead)
     return Matrix(
         packed.data.data_ptr(),
         packed.rows,
         packed.padded_columns,
         packed.bits,
         packed.group,
-        COMMON_AHEAD[packed.bits] if ahead is None else ahead,
+        ahead[packed.bits],
     )
 
 
