@@ -41,7 +41,7 @@ WORTH = 1.05
 FORGET = 0.8
 """What one draft told counts so much less with each later one."""
 
-SHORTEST_REST, LONGEST_REST = 8, 128
+SHORTEST_REST, LONGEST_REST = 16, 128
 """Drafts that are left out where they do not pay, before one is tried again."""
 
 COST_OF_A_ROW = 0.05
@@ -116,7 +116,8 @@ class Payoff:
 
     def __init__(self, costs: PassCosts) -> None:
         self._costs = costs
-        self._came_true = self._did_not = 1.0
+        # As if one of three had come true: two that do not are enough to stop.
+        self._came_true, self._did_not = 0.5, 1.0
         self._rest = self._next_rest = 0
 
     @property
