@@ -9,7 +9,8 @@ The file, all numbers little-endian::
     8 bytes   magic                  JSON   fingerprint, precision, byte order
     u32       format number          u32    CRC-32 of everything before
     u32       bytes of JSON          zeros  up to a multiple of 4096
-    then the buffer, and its CRC-32
+    then the buffer
+    u32       CRC-32 of each 4 MiB of the buffer, and one of all these
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import json
 import os
 import struct
 import sys
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,7 +33,7 @@ from lfm2chat.errors import ConfigError, WeightsError
 from lfm2chat.modelfiles.strictjson import parse_json
 from lfm2chat.spec.config import Lfm2Config
 
-FORMAT = 1
+FORMAT = 2
 """Goes up with every change of the layout, and of how numbers are rounded."""
 
 _MAGIC = b"\x89LFM2PK\n"
@@ -38,8 +41,10 @@ _FIXED = struct.Struct("<8sII")
 _CRC = struct.Struct("<I")
 _MAX_JSON_BYTES = 4096
 _PAGE = 4096
-_PIECE = 4 << 20  # read, and then checked while it is in the processor's cache
-_SYNC_BYTES = 64 << 20
+_PIECE = 4 << 20
+_READ_BYTES = 1 << 20  # and then checked while it is in the processor's cache
+_SYNC_PIECES = 16
+_MOST_THREADS = 4
 
 
 def save_packed(packed: PackedModel, path: Path, *, fingerprint: str) -> None:
@@ -52,14 +57,15 @@ def save_packed(packed: PackedModel, path: Path, *, fingerprint: str) -> None:
     try:
         with new_file(path) as (file, name):
             file.write(_header(packed.precision, fingerprint))
-            crc = 0
-            for at in range(0, len(data), _SYNC_BYTES):
-                piece = data[at : at + _SYNC_BYTES]
-                crc = zlib.crc32(piece, crc)
+            table = b""
+            for number, at in enumerate(range(0, len(data), _PIECE)):
+                piece = data[at : at + _PIECE]
+                table += _CRC.pack(zlib.crc32(piece))
                 file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            file.write(_CRC.pack(crc))
+                if number % _SYNC_PIECES == 0:
+                    file.flush()
+                    os.fsync(file.fileno())
+            file.write(table + _CRC.pack(zlib.crc32(table)))
             file.flush()
             os.fsync(file.fileno())
             name.replace(path)
@@ -85,24 +91,60 @@ def load_packed(
     try:
         with regular_file(path) as file:
             start = _check_header(file, path, precision, fingerprint)
-            expected = start + total + _CRC.size
+            expected = start + total + (pieces(total) + 1) * _CRC.size
             found = os.fstat(file.fileno()).st_size
             if found != expected:
                 raise _unusable(path, f"has {found:,} bytes, expected {expected:,}")
-            file.seek(start)
-            buffer = allocate(total)
-            packed = PackedModel(config, precision, buffer)
-            data, crc = _bytes_of(packed), 0
-            for at in range(0, total, _PIECE):
-                piece = data[at : at + _PIECE]
-                if file.readinto(piece) != len(piece):  # type: ignore[attr-defined]
-                    raise _unusable(path, "is cut off")
-                crc = zlib.crc32(piece, crc)
-            if file.read(_CRC.size) != _CRC.pack(crc):
+            file.seek(start + total)
+            *crcs, over_all = struct.iter_unpack("<I", file.read())
+            table = b"".join(_CRC.pack(*crc) for crc in crcs)
+            if over_all != (zlib.crc32(table),):
                 raise _unusable(path, "is damaged")
+            packed = PackedModel(config, precision, allocate(total))
+            _read(file.fileno(), start, _bytes_of(packed), [crc for (crc,) in crcs], path)
     except OSError as error:
         raise _unusable(path, f"cannot be read: {error.strerror or error}") from error
     return packed
+
+
+def pieces(total: int) -> int:
+    """How many pieces of their own CRC a buffer of ``total`` bytes has."""
+    return -(-total // _PIECE)
+
+
+def _read(number: int, start: int, data: memoryview, crcs: list[int], path: Path) -> None:
+    """Fill ``data`` from the open file ``number``, in threads: both steps let Python go on.
+
+    Raises:
+        WeightsError: The file ends too soon, or a piece is not what was written.
+    """
+
+    def read(piece: int) -> str:
+        crc = 0
+        for at in range(piece * _PIECE, min((piece + 1) * _PIECE, len(data)), _READ_BYTES):
+            part = data[at : min(at + _READ_BYTES, (piece + 1) * _PIECE)]
+            if _read_at(number, part, start + at) != len(part):
+                return "is cut off"
+            crc = zlib.crc32(part, crc)
+        return "" if crc == crcs[piece] else "is damaged"
+
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        problem = next(filter(None, pool.map(read, range(len(crcs)))), "")
+    if problem:
+        raise _unusable(path, problem)
+
+
+_reading = threading.Lock()
+
+
+def _read_at(number: int, into: memoryview, place: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(number, [into], place)
+    with _reading:  # Windows has no read that leaves the file's place alone
+        os.lseek(number, place, os.SEEK_SET)
+        found = os.read(number, len(into))
+    into[: len(found)] = found
+    return len(found)
 
 
 def _bytes_of(packed: PackedModel) -> memoryview:
