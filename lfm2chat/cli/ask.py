@@ -18,6 +18,7 @@ from lfm2chat.runtime import ChatService, Event
 from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
+    ModelPacking,
     SaveFailed,
     TextDelta,
     TurnFailed,
@@ -172,6 +173,8 @@ class _Dialogue:
                     return None
                 case ModelFailed() as failed:
                     return failed
+                case ModelPacking(model=model, share=share) if share == 0:
+                    narrate(f"lfm2chat: packing {model}, once; the next start is quick")
                 case _:
                     pass
 

@@ -140,6 +140,7 @@ def pack_model(
     """
     total = buffer_bytes(config, precision)
     buffer = allocate(total)
+    progress(0.0)
     for section, at in places(config, precision):
         place = buffer[at : at + section.nbytes]
         if section.bits == 32:

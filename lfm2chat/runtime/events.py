@@ -22,6 +22,14 @@ class ModelLoading:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelPacking:
+    """The weights of ``model`` are being packed, once; ``share`` of them (0 to 1) are done."""
+
+    model: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelLoaded:
     """``model`` is ready. ``context_tokens`` is the limit that the app keeps to."""
 
@@ -125,6 +133,7 @@ class SaveFailed:
 
 Event = (
     ModelLoading
+    | ModelPacking
     | ModelLoaded
     | ModelFailed
     | TurnAccepted

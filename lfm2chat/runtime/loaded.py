@@ -7,7 +7,10 @@ loaded it and by no other. It imports torch, so only the worker and the library 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +41,8 @@ from lfm2chat.spec import Lfm2Config, SamplingParams
 
 PRODUCT_CONTEXT_TOKENS = 32_768
 SMALL_MODEL_PARAMETERS = 50_000_000
+MOST_PACKED = 6
+"""Packed models kept in one folder, about a gigabyte each; packing one anew takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +91,14 @@ def load_model(
     *,
     packed_in: Path | None = None,
     kernel_trials: Path | None = None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> LoadedModel:
     """``entry`` in memory.
 
     ``packed_in`` is the folder to keep its packed weights in, for the precisions that need that;
     None packs them anew each time. ``kernel_trials`` is the file with what was tried on this
-    machine; None tries nothing.
+    machine; None tries nothing. ``progress`` is told the share that is packed, from 0 to 1, where
+    weights are packed.
 
     Raises:
         ModelError: The folder is broken or holds no LFM2; the message says what and where.
@@ -121,6 +128,7 @@ def load_model(
         fingerprint=weights,
         packed_in=packed_in,
         kernel_trials=kernel_trials,
+        progress=progress,
     )
     limit = min(config.max_position_embeddings, PRODUCT_CONTEXT_TOKENS)
     return LoadedModel(
@@ -159,6 +167,7 @@ def _run(
     fingerprint: str,
     packed_in: Path | None,
     kernel_trials: Path | None,
+    progress: Callable[[float], None],
 ) -> _Running:
     device = choose_device(settings.device)
     small = config.num_parameters < SMALL_MODEL_PARAMETERS
@@ -173,7 +182,11 @@ def _run(
         plain = Lfm2ForCausalLM.from_pretrained(folder, dtype=dtype, device=device)
         return _Running(plain, str(plain.dtype).removeprefix("torch."), TORCH, threads)
     saved = _packed_file(packed_in, fingerprint, precision)
-    packed = open_packed(folder, precision, saved=saved, fingerprint=fingerprint)
+    packed = open_packed(
+        folder, precision, saved=saved, fingerprint=fingerprint, progress=by_percent(progress)
+    )
+    if saved is not None:
+        _note_use(saved)
     model = run_packed(packed, threads=threads, trials=kernel_trials)
     if isinstance(model, Lfm2ForCausalLM):
         return _Running(model, precision.value, TORCH, threads)
@@ -191,6 +204,28 @@ def _packed_file(folder: Path | None, fingerprint: str, precision: Precision) ->
     except OSError:
         return None
     return folder / f"{fingerprint[:16]}-{precision.value}.packed"
+
+
+def _note_use(packed: Path) -> None:
+    """``packed`` was used now; those that were not used for the longest time go."""
+    with suppress(OSError):
+        os.utime(packed, ns=(time.time_ns(), packed.stat().st_mtime_ns))
+        files = sorted(packed.parent.glob("*.packed"), key=lambda one: one.stat().st_atime_ns)
+        for old in files[:-MOST_PACKED]:
+            old.unlink()
+
+
+def by_percent(progress: Callable[[float], None]) -> Callable[[float], None]:
+    """Tells ``progress`` of each hundredth once."""
+    told = -1
+
+    def tell(share: float) -> None:
+        nonlocal told
+        if int(100 * share) > told:
+            told = int(100 * share)
+            progress(share)
+
+    return tell
 
 
 def _weights_fingerprint(folder: Path) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.commands import Close, Command, ForgetConversation, LoadModel, RunTurn
-from lfm2chat.runtime.events import Event, ModelFailed, ModelLoading, TurnFailed
+from lfm2chat.runtime.events import Event, ModelFailed, ModelLoading, ModelPacking, TurnFailed
 from lfm2chat.runtime.models import ModelEntry, packed_place, resolve_model
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
@@ -224,7 +224,11 @@ class ModelWorker:
 
         packed_in = packed_place(entry, self._models_folder, self._packed_folder)
         loaded = self._loaded = load_model(
-            entry, self._settings, packed_in=packed_in, kernel_trials=self._kernel_trials
+            entry,
+            self._settings,
+            packed_in=packed_in,
+            kernel_trials=self._kernel_trials,
+            progress=lambda share: self._emit(ModelPacking(entry.name, share)),
         )
         self._contexts = WarmContexts()
         if self._saved_files is not None:

@@ -13,7 +13,7 @@ def status(state: ChatState) -> Status:
     turn = state.running(state.shown)
     phase, tone = _model_phase(state) if turn is None else _turn_phase(turn)
     if model.phase == "loading" and (turn is None or not turn.text):
-        phase, tone = f"loading {model.loading or model.name}", "busy"
+        phase, tone = _loading(state), "busy"
     use = state.context.get(state.shown)
     context = reuse = ""
     if use is not None and (use.used or use.read):
@@ -26,6 +26,13 @@ def status(state: ChatState) -> Status:
     if turn is not None:
         speed = wording.rate(wording.live_rate(turn.generated_tokens, turn.decode_s))
     return Status(model.name, phase, tone, speed, context, reuse)
+
+
+def _loading(state: ChatState) -> str:
+    name, packed = state.model.loading or state.model.name, state.model.packed
+    if packed is None:
+        return f"loading {name}"
+    return f"packing {name}, once: {int(100 * packed)} %"
 
 
 def _model_phase(state: ChatState) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     ModelLoading,
+    ModelPacking,
     PrefillProgress,
     TextDelta,
     TurnAccepted,
@@ -85,6 +86,7 @@ class ModelState:
     context_tokens: int = 0
     recommended: SamplingParams | None = None
     loading: str = ""
+    packed: float | None = None
 
 
 @dataclass(slots=True)
@@ -139,7 +141,9 @@ class ChatState:
         match event:
             case ModelLoading():
                 self.model.loading = event.model
-                self.model.phase = "loading"
+                self.model.phase, self.model.packed = "loading", None
+            case ModelPacking():
+                self.model.packed = event.share
             case ModelLoaded():
                 self.model = ModelState(
                     event.model, "ready", event.context_tokens, event.recommended

@@ -1,13 +1,14 @@
 """What comes into memory with a model beside its weights: end tokens, sampling, limits."""
 
 import json
+import os
 
 import pytest
 
 from lfm2chat.chat.turns import PromptMessage, Role
 from lfm2chat.errors import ModelError, TokenizerError
 from lfm2chat.runtime.generation import Answer, answer
-from lfm2chat.runtime.loaded import load_model
+from lfm2chat.runtime.loaded import MOST_PACKED, load_model
 from lfm2chat.runtime.models import resolve_model
 from lfm2chat.runtime.warm import WarmContexts
 from lfm2chat.settings import Settings
@@ -120,6 +121,33 @@ def test_packed_weights_are_kept_where_they_were_told_to(paths, make_model, dtyp
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.packed")} == files
     assert first.fingerprint == second.fingerprint
     assert first.fingerprint != load_model(entry, Settings()).fingerprint
+
+
+def test_packing_is_told_from_nothing_to_all_and_once(paths, make_model):
+    entry = resolve_model(str(make_model("Mine")), paths.models)
+    shares = []
+    for _ in range(2):
+        load_model(
+            entry,
+            Settings(precision="int8"),
+            packed_in=paths.packed,
+            progress=shares.append,
+        )
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+    assert shares == sorted(set(shares))
+
+
+def test_packed_files_that_were_not_used_for_long_go(paths, make_model):
+    entry = resolve_model(str(make_model("Mine")), paths.models)
+    paths.packed.mkdir(parents=True)
+    for number in range(MOST_PACKED + 2):
+        old = paths.packed / f"{number}.packed"
+        old.write_bytes(b"")
+        os.utime(old, (1000 + number, 5000 - number))
+    load_model(entry, Settings(precision="int8"), packed_in=paths.packed)
+    left = {path.stem for path in paths.packed.glob("?.packed")}
+    assert left == {str(number) for number in range(3, MOST_PACKED + 2)}
+    assert len(list(paths.packed.iterdir())) == MOST_PACKED
 
 
 def test_a_small_model_keeps_float32_unless_it_is_told_otherwise(load, make_model):

@@ -5,6 +5,7 @@ from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     ModelLoading,
+    ModelPacking,
     PrefillProgress,
     TextDelta,
     TurnAccepted,
@@ -83,6 +84,10 @@ def test_the_status_line_tells_the_phases_in_order():
     state.apply(ModelFailed("guide", "no file", ""))
     assert describe.status(state).tone == "error"
     state.apply(ModelLoading("guide"))
+    state.apply(ModelPacking("guide", 0.129))
+    assert describe.status(state).phase == "packing guide, once: 12 %"
+    state.apply(ModelLoading("guide"))
+    assert describe.status(state).phase == "loading guide"
     state.apply(ModelLoaded("guide", 4096, 1, "float32", "cpu", 0.1, SamplingParams()))
     assert describe.status(state).phase == "ready"
     state.begin(1, key=-1, prompt="hi")
