@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from lfm2chat.engine.attention import Visibility, attend
+from lfm2chat.engine.columns import ConvColumns
 from lfm2chat.engine.keyvalues import GROWTH_STEP, KeyValues
 from lfm2chat.engine.places import CacheMark, CacheSegment, Marks
 from lfm2chat.errors import CacheError
@@ -67,13 +68,8 @@ class HybridCache:
             capacity=capacity,
             quantized=quantized,
         )
-        self._conv: Sequence[Tensor] = self._empty_columns()
-        self._staged: dict[int, Tensor] = {}
+        self._columns = ConvColumns(self._empty_columns())
         self._new_tokens = 0
-        self._hold_next = False
-        self.holds = False
-        """Whether the pass at hand is held: see :meth:`hold`."""
-        self._held: Sequence[Tensor] | None = None
         self._held_at = 0
         self._marks = Marks()
 
@@ -95,8 +91,7 @@ class HybridCache:
     @property
     def nbytes(self) -> int:
         """Memory that the tokens take (marks count for themselves, room that is unused not)."""
-        columns = sum(kept.nbytes for kept in self._conv)
-        return self._length * self._keyvalues.bytes_per_token + columns
+        return self._length * self._keyvalues.bytes_per_token + self._columns.nbytes
 
     @property
     def held_bytes(self) -> int:
@@ -120,7 +115,7 @@ class HybridCache:
             CacheError: The cache was rewound, and the tokens before its end are still to be read.
         """
         self._check_settled("marked")
-        return self._marks.make(self._length, self._conv)
+        return self._marks.make(self._length, self._columns.kept)
 
     def restore(self, mark: CacheMark) -> None:
         """Forget every token after ``mark``, in place.
@@ -191,7 +186,7 @@ class HybridCache:
         self._check_settled("cut")
         self._check_within(start, "be cut at")
         pieces = self._keyvalues.copy_out(start, self._length)
-        columns = tuple(kept.clone() for kept in self._conv)
+        columns = tuple(kept.clone() for kept in self._columns.kept)
         return CacheSegment(start, self._length, pieces, columns)
 
     def splice(self, segment: CacheSegment, length: int | None = None) -> int:
@@ -210,7 +205,7 @@ class HybridCache:
                 f" a cache of {self._length}",
                 hint="splice the tokens before them first",
             )
-        segment.check(self._keyvalues.slices(0), self._conv)
+        segment.check(self._keyvalues.slices(0), self._columns.kept)
         self._keyvalues.reserve(length, keep=segment.start)
         self._keyvalues.copy_in(segment.start, segment.pieces, length - segment.start)
         # What stood behind the segment's start is gone, the end of the cache with it.
@@ -230,7 +225,7 @@ class HybridCache:
             CacheError: The cache was rewound, and the tokens before its end are still to be read.
         """
         self._check_settled("taken apart")
-        return (*self._keyvalues.slices(self._length), *self._conv)
+        return (*self._keyvalues.slices(self._length), *self._columns.kept)
 
     def open_to(self, length: int) -> tuple[Tensor, ...]:
         """Let ``length`` tokens count, in place, and give their :meth:`tensors` to write into.
@@ -246,7 +241,7 @@ class HybridCache:
 
     def hold(self) -> None:
         """Let the tokens of the next pass not count until :meth:`keep` says how many of them do."""
-        self._hold_next = True
+        self._columns.hold_next()
 
     def keep(self, tokens: int) -> None:
         """Let the first ``tokens`` of the pass that was held count; more of them may follow later.
@@ -256,20 +251,18 @@ class HybridCache:
         Raises:
             CacheError: No pass was held, or it had fewer tokens.
         """
-        if self._held is None or not 0 < tokens <= self._new_tokens:
+        if not self._columns.can_keep or not 0 < tokens <= self._new_tokens:
             raise CacheError(
                 f"there are no {tokens} tokens of a held pass to keep",
                 hint="this is a mistake in lfm2chat: please report it",
             )
-        self._conv = [after[tokens - 1] for after in self._held]
+        self._columns.keep(tokens)
         self._position = self._held_at + tokens
         self._length = max(self._length, self._position)
 
     def begin(self, new_tokens: int) -> None:
         """Open a forward pass over ``new_tokens`` tokens; what an earlier one left is dropped."""
-        self._staged = {}
-        self._held = None
-        self.holds, self._hold_next = self._hold_next, False
+        self._columns.begin()
         self._new_tokens = new_tokens
         self._keyvalues.reserve(self._position + new_tokens, keep=self._length)
 
@@ -300,20 +293,18 @@ class HybridCache:
     def extend_conv(self, layer: int, columns: Tensor) -> Tensor:
         """Put the kept columns before the new ones: (B, D, T) gives (B, D, W - 1 + T)."""
         slot = self._slots[layer]
-        joined = torch.cat([self._conv[slot], columns], dim=-1)  # (B, D, W - 1 + T)
+        joined = torch.cat([self._columns.kept[slot], columns], dim=-1)  # (B, D, W - 1 + T)
         self.stage(slot, joined)
         return joined
 
+    @property
+    def holds(self) -> bool:
+        """Whether the pass at hand is held: see :meth:`hold`."""
+        return self._columns.holds
+
     def stage(self, slot: int, joined: Tensor) -> None:
         """Keep the last W - 1 of ``joined`` for conv layer number ``slot``, until ``commit``."""
-        reach = self._conv[slot].shape[-1]
-        if self.holds:
-            # After each of the tokens: (T, B, D, W - 1).
-            after = joined.detach().unfold(-1, reach, 1).permute(2, 0, 1, 3)[1:]
-            self._staged[slot] = after.clone()
-            return
-        # A copy: a view would keep the columns of the whole chunk alive.
-        self._staged[slot] = joined[:, :, joined.shape[-1] - reach :].detach().clone()
+        self._columns.stage(slot, joined)
 
     def commit(self, columns: Sequence[Tensor] | None = None) -> None:
         """Close the forward pass: its tokens count from here on, unless it is held.
@@ -324,18 +315,10 @@ class HybridCache:
         Raises:
             CacheError: A conv layer was left out.
         """
-        if columns is None:
-            if len(self._staged) != len(self._conv):
-                raise CacheError(
-                    f"a forward pass reached {len(self._staged)} of {len(self._conv)} conv layers",
-                    hint="this is a mistake in lfm2chat: please report it",
-                )
-            columns = [self._staged[slot] for slot in range(len(self._conv))]
-        self._staged = {}
+        self._columns.close(columns)
         if self.holds:
-            self._held, self._held_at = columns, self._position
+            self._held_at = self._position
             return
-        self._conv = columns
         self._position += self._new_tokens
         self._length = max(self._length, self._position)
         self._new_tokens = 0
@@ -349,11 +332,11 @@ class HybridCache:
 
     def all_columns(self) -> Sequence[Tensor]:
         """The kept columns (B, D, W - 1) of each conv layer."""
-        return self._conv
+        return self._columns.kept
 
     def columns(self, slot: int) -> Tensor:
         """The kept columns (B, D, W - 1) of conv layer number ``slot``."""
-        return self._conv[slot]
+        return self._columns.kept[slot]
 
     def slot(self, layer: int) -> int:
         """The number of ``layer`` among the layers of its kind."""
@@ -364,7 +347,7 @@ class HybridCache:
     def _place_before(self, length: int) -> tuple[int, Sequence[Tensor]]:
         """The best place to read on from up to ``length``, and the conv columns there."""
         if length == self._length:
-            return self._position, self._conv
+            return self._position, self._columns.kept
         return self._marked_before(length)
 
     def _marked_before(self, length: int) -> tuple[int, Sequence[Tensor]]:
@@ -374,9 +357,8 @@ class HybridCache:
         return max(0, length - self.reach), self._empty_columns()
 
     def _cut(self, length: int, position: int, columns: Sequence[Tensor]) -> None:
-        self._conv = [kept.clone() for kept in columns]
+        self._columns.replace(columns)
         self._length, self._position = length, position
-        self._staged, self._held = {}, None
         self._marks.forget(beyond=length)
 
     def _check_within(self, length: int, what: str) -> None:

@@ -45,7 +45,7 @@ some = st.sets(picks, min_size=1, max_size=4)
 
 def held(cache: HybridCache) -> Iterator[int]:
     """Bytes of the storages behind a cache, as large as they are."""
-    for tensor in (*cache._keyvalues.slices(0), *cache._conv):
+    for tensor in (*cache._keyvalues.slices(0), *cache._columns.kept):
         yield tensor.untyped_storage().nbytes()
 
 

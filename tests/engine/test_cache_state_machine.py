@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from lfm2chat.engine import CacheBatch, HybridCache
+from lfm2chat.engine.columns import ConvColumns
 from lfm2chat.engine.keyvalues import KeyValues
 from lfm2chat.engine.places import Marks
 from lfm2chat.errors import CacheError
@@ -39,7 +40,11 @@ def test_five_hundred_sequences_of_thirty_operations_give_the_logits_of_no_cache
 
 
 def keep_the_first_columns(_, self, slot, joined):
-    self._staged[slot] = joined[:, :, : self._conv[slot].shape[-1]].clone()
+    self._staged[slot] = joined[:, :, : self.kept[slot].shape[-1]].clone()
+
+
+def keep_a_token_too_many(original, self, tokens):
+    original(self, min(tokens + 1, len(self._held[0])))
 
 
 def read_a_token_too_little_again(original, self):
@@ -62,7 +67,7 @@ def forget_the_last_token(original, self, start, pieces, count):
 
 def lose_the_columns_of_a_file(original, self, length):
     original(self, length)
-    return (*self._keyvalues.slices(length), *(kept.clone() for kept in self._conv))
+    return (*self._keyvalues.slices(length), *(kept.clone() for kept in self._columns.kept))
 
 
 def mix_up_the_rows(_, self, layer, columns):
@@ -82,7 +87,8 @@ def count_before_the_end(original, self, layer, keys, values):
 @pytest.mark.parametrize(
     ("owner", "name", "mistake"),
     [
-        (HybridCache, "stage", keep_the_first_columns),
+        (ConvColumns, "stage", keep_the_first_columns),
+        (ConvColumns, "keep", keep_a_token_too_many),
         (HybridCache, "reach", read_a_token_too_little_again),
         (HybridCache, "fork", share_keys_and_values),
         (HybridCache, "open_to", lose_the_columns_of_a_file),

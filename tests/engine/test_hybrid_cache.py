@@ -295,7 +295,7 @@ def test_eight_bits_take_half_the_memory_of_bf16_at_a_small_error(tiny, random_m
         truth, rounded = feed(model, exact, [token]), feed(model, small, [token])
     error = float((truth - rounded).abs().max() / truth.abs().max())
     assert 0 < error < 0.03
-    columns = sum(kept.nbytes for kept in exact._conv)
+    columns = sum(kept.nbytes for kept in exact._columns.kept)
     head_dim = model.config.head_dim
     ratio = (small.nbytes - columns) / (exact.nbytes - columns)
     assert ratio == pytest.approx((head_dim + 4) / (4 * head_dim))
