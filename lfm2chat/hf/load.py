@@ -67,7 +67,7 @@ class ChatModel:
                 yield step.text
 
 
-def load(model: str = "guide", *, device: str = "auto", dtype: str = "auto") -> ChatModel:
+def load(model: str = "guide", *, device: str = "auto", precision: str = "auto") -> ChatModel:
     """Load ``guide``, a model on disk by its name or repository, or a folder. Never downloads.
 
     Raises:
@@ -78,7 +78,7 @@ def load(model: str = "guide", *, device: str = "auto", dtype: str = "auto") -> 
     from lfm2chat.runtime.loaded import load_model  # torch
 
     entry = resolve_model(model, Paths.from_environment().models)
-    return ChatModel(load_model(entry, Settings().changed(device=device, dtype=dtype)))
+    return ChatModel(load_model(entry, Settings().changed(device=device, precision=precision)))
 
 
 def _prompt_message(message: Mapping[str, str]) -> PromptMessage:
