@@ -16,11 +16,6 @@ from tokenizers import Tokenizer
 IM_START, IM_END, BOS = 6, 7, 1
 IGNORED = -100
 OUTSIDE_SHARE = 0.32
-REPEAT_SHARE = 0.06
-REPEAT_FRAMES = (
-    *("Repeat this text: @", "Repeat this text:\n@", "repeat this text: @", "Repeat: @"),
-    *("Repeat after me: @", "Copy this text: @", "Say this back: @", "Repeat this: @"),
-)
 # Most people ask like this, and near misses begin so too: the fact has to win.
 PLAIN_SHARE = 0.2
 _OWN_LIST = re.compile(r"^[\w ]+$")
@@ -28,14 +23,10 @@ _OWN_LIST = re.compile(r"^[\w ]+$")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What was typed, and the entry whose answer is right.
-
-    ``repeated`` is the right answer where that is a piece of the question, said back.
-    """
+    """What was typed, and the entry whose answer is right."""
 
     text: str
     entry: Entry
-    repeated: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +82,6 @@ class Asker:
             else:
                 made.append(self.turn(rng.choices(self._facts, self._weights)[0]))
         return made
-
-    def repetition(self) -> Turn:
-        """A text to be said back: answers, what people type, words in any order."""
-        rng = self.rng
-        pieces: list[str] = []
-        for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            kind = rng.randrange(5)
-            if kind == 0:
-                pieces.append(rng.choice(self._facts).answer)
-            elif kind == 1:
-                pieces.append(self.phrasing(rng.choice(self._facts)))
-            elif kind == 2:
-                pieces.append(self._outside())
-            elif kind == 3:
-                pieces.append(" ".join(_invented(rng) for _ in range(rng.randrange(1, 8))))
-            else:
-                numbers = (str(rng.randrange(10 ** rng.randrange(1, 5))) for _ in range(9))
-                pieces.append(" ".join([*numbers][: rng.randrange(1, 9)]))
-        text = " ".join(" ".join(pieces).split())
-        return Turn(
-            rng.choice(REPEAT_FRAMES).replace("@", text), self.knowledge.by_id["repeat"], text
-        )
 
     def _outside_turn(self) -> Turn:
         if self.rng.random() < 0.07:
@@ -233,19 +202,15 @@ class Encoder:
         labels = [IGNORED] * len(ids)
         intents = [IGNORED] * len(ids)
         for turn in turns:
-            typed = self._ids(turn.text) if turn.repeated else self._broken(turn.text)
-            asked = [IM_START, *self._user, *typed, IM_END, *self._newline]
+            asked = [IM_START, *self._user, *self._broken(turn.text), IM_END, *self._newline]
             asked += [IM_START, *self._assistant]
             text = turn.entry.answer
             answer, after = [*self._answers[text], IM_END], self._newline
-            number = self._numbers[text]
-            if turn.repeated:
-                answer, number = [*self._ids(turn.repeated), IM_END], IGNORED
-            elif cut and turn is turns[-1]:
+            if cut and turn is turns[-1]:
                 answer, after = answer[: self._deciding[text] + 1], []
             ids += [*asked, *answer, *after]
             labels += [IGNORED] * len(asked) + answer + [IGNORED] * len(after)
-            intents += [IGNORED] * (len(asked) - 1) + [number]
+            intents += [IGNORED] * (len(asked) - 1) + [self._numbers[text]]
             intents += [IGNORED] * (len(answer) + len(after))
         return Sample(ids, labels, intents)
 
@@ -286,8 +251,6 @@ def samples(knowledge: Knowledge, tokenizer: Tokenizer, *, seed: int) -> Iterato
         low, high, _ = rng.choices(lengths, [weight for _, _, weight in lengths])[0]
         system = rng.choice(SYSTEM_PROMPTS) if rng.random() < 0.08 else ""
         turns = asker.conversation(rng.randint(low, high))
-        if rng.random() < REPEAT_SHARE:
-            turns = [asker.repetition()]
         yield encoder.sample(turns, system=system, cut=rng.random() < 0.85)
 
 

@@ -106,8 +106,6 @@ def tensors(batch: list[Sample]) -> tuple[Tensor, Tensor, Tensor]:
         labels[row, : len(sample.labels)] = torch.tensor(sample.labels)
         intents[row, : len(sample.intents)] = torch.tensor(sample.intents)
     words = (labels == IGNORED) & (ids >= FIRST_WORD)
-    # Where a text is to be said back, no answer is chosen, and no word can be guessed.
-    words &= (intents != IGNORED).any(dim=1, keepdim=True)
     return ids.masked_fill(words & (torch.rand(ids.shape) < BLANKED), 0), labels, intents
 
 
