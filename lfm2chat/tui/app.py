@@ -54,18 +54,18 @@ log = logging.getLogger(__name__)
 ServiceFactory = Callable[[Callable[[Event], None]], ChatService]
 
 
-def run_app(paths: Paths, *, model: str = "") -> int:
+def run_app(paths: Paths, *, model: str = "", precision: str = "") -> int:
     """Open the app and stay until it is closed; gives the exit code. On the main thread.
 
-    ``model`` of an empty name means the one that was used last. stdin and stdout must be a
-    terminal. The folders of ``paths`` must exist.
+    ``model`` of an empty name means the one that was used last, ``precision`` that of the
+    settings. stdin and stdout must be a terminal. The folders of ``paths`` must exist.
 
     Raises:
         SettingsError: config.toml has a mistake.
         StoreError: The store cannot be opened.
         Lfm2ChatError: The app failed; the log has the details.
     """
-    settings = read_settings(paths.config_file)
+    settings = read_settings(paths.config_file).with_precision(precision)
     store = Store.open(paths.store)
     try:
         app = Lfm2ChatApp(
