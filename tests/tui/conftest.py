@@ -35,6 +35,7 @@ from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.tui.app import Lfm2ChatApp
 
 NOW = 1_760_000_000.0
+CLICK_AGAIN_S = 2.0
 PATIENCE_S = 20.0
 
 
@@ -250,9 +251,30 @@ async def until(pilot: Any, condition: Callable[[], Any], what: str = "") -> Non
         await pilot.pause(0.01)
 
 
+async def click_until(
+    pilot: Any, condition: Callable[[], Any], target: str, offset: tuple[int, int] = (0, 0)
+) -> None:
+    """Click on ``target`` until ``condition`` holds: while the screen is laid out anew on a busy
+    machine a click can go where the target was, as a person's can.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"no click on {target} did it")
+        await pilot.click(target, offset=offset)
+        again = time.monotonic() + CLICK_AGAIN_S
+        while not condition() and time.monotonic() < again:
+            await pilot.pause(0.01)
+
+
 @pytest.fixture
 def wait() -> Callable[..., Any]:
     return until
+
+
+@pytest.fixture
+def click() -> Callable[..., Any]:
+    return click_until
 
 
 @pytest.fixture

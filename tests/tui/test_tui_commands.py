@@ -153,7 +153,7 @@ async def test_a_resize_shows_and_hides_the_list(app, service, wait):
             await wait(pilot, lambda: app.chat.query_one("#sidebar").display is shown)  # noqa: B023
 
 
-async def test_sampling_holds_for_the_next_turn_and_stays_with_the_conversation(app, service, wait):
+async def test_sampling_holds_for_the_next_turn_and_stays_with_the_conversation(app, service, wait, click):
     first = service.store_conversation("first", ["a", "b"])
     second = service.store_conversation("second", ["c", "d"])
     async with app.run_test(size=(120, 36)) as pilot:
@@ -171,8 +171,8 @@ async def test_sampling_holds_for_the_next_turn_and_stays_with_the_conversation(
         await wait(pilot, lambda: app.chat.panel.params.temperature == 0.3)
         app.chat.open_conversation(second.id)
         await wait(pilot, lambda: app.chat.panel.params.temperature == 0.9)
-        await pilot.click("#sampling-reset")
-        await wait(pilot, lambda: app.chat.panel.params.temperature == 0.3)
+        reset = "#sampling-reset"
+        await click(pilot, lambda: app.chat.panel.params.temperature == 0.3, reset)
         assert service.stored[second.id].sampling is None
 
 
@@ -230,8 +230,7 @@ async def test_a_click_on_a_key_of_the_footer_does_what_the_key_does(app, servic
     async with app.run_test() as pilot:
         await wait(pilot, lambda: app.state.model.phase == "ready")
         place = next(p for p in app.chat.keybar._places if p[2].id == "help")
-        await pilot.click("#keys", offset=(place[0] + 3, 0))
-        await wait(pilot, lambda: app.screen.query("#help"))
+        await click(pilot, lambda: app.screen.query("#help"), "#keys", (place[0] + 3, 0))
 
 
 async def test_a_service_that_cannot_start_ends_the_app_with_its_code(app, service):

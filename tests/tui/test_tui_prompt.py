@@ -100,15 +100,15 @@ def laid_out(app):
     return [chip for chip in app.screen.query(".chip") if chip.is_attached and chip.region.area]
 
 
-async def test_a_chip_goes_with_a_click_or_with_backspace(app, service, wait):
+async def test_a_chip_goes_with_a_click_or_with_backspace(app, service, wait, click):
     async with app.run_test() as pilot:
         await ready(app, pilot, wait)
         for _ in range(2):
             prompt(app).area.post_message(Paste("x" * 50_000))
         # A chip that is not laid out yet stands at the screen's corner: a click would miss it.
         await wait(pilot, lambda: len(laid_out(app)) == len(app.screen.query(".chip")) == 2)
-        await pilot.click(".chip")
-        await wait(pilot, lambda: len(app.screen.query(".chip")) == 1)
+        await click(pilot, lambda: len(app.screen.query(".chip")) == 1, ".chip")
+        assert len(prompt(app).draft.pasted) == 1
         await pilot.press("backspace")
         await wait(pilot, lambda: not app.screen.query(".chip"))
 

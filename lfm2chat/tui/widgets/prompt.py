@@ -115,20 +115,20 @@ class Chip(Static):
     """One pasted text that will be sent with the message; a click takes it away."""
 
     class Removed(Notice):
-        """The chip at ``index`` was clicked."""
+        """``chip`` was clicked."""
 
-        def __init__(self, index: int) -> None:
+        def __init__(self, chip: Chip) -> None:
             super().__init__()
-            self.index = index
+            self.chip = chip
 
-    def __init__(self, index: int, text: str) -> None:
+    def __init__(self, text: str) -> None:
         label = f"pasted text · {size(len(text.encode('utf-8', errors='replace')))}"
         super().__init__(Content.assemble(label, ("  ✕", "$muted")), classes="chip", markup=False)
-        self._index = index
+        self.text = text
 
     def on_click(self, event: Click) -> None:
         event.stop()
-        self.post_message(self.Removed(self._index))
+        self.post_message(self.Removed(self))
 
 
 class Prompt(Vertical):
@@ -147,7 +147,7 @@ class Prompt(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.area = PromptArea()
-        self._pasted: list[str] = []
+        self._pasted: list[Chip] = []
         self._chips = Horizontal(id="chips")
 
     def compose(self) -> ComposeResult:
@@ -160,7 +160,7 @@ class Prompt(Vertical):
     @property
     def draft(self) -> Draft:
         """What stands in the prompt."""
-        return Draft(self.area.text, tuple(self._pasted))
+        return Draft(self.area.text, tuple(chip.text for chip in self._pasted))
 
     def put(self, draft: Draft) -> None:
         """Replace what stands in the prompt; a text too large to edit becomes a chip."""
@@ -168,10 +168,12 @@ class Prompt(Vertical):
         if not fits_editor(text):
             pasted.insert(0, text)
             text = ""
-        self._pasted = [safe(part) for part in pasted]
         self.area.load_text(safe(text))
         self.area.move_cursor(self.area.document.end)
-        self._show_chips()
+        for chip in self._pasted:
+            chip.remove()
+        self._pasted.clear()
+        self._add_chips(*pasted)
 
     def clear(self) -> None:
         """Empty it."""
@@ -187,10 +189,20 @@ class Prompt(Vertical):
             self.put(Draft(now.text, (text, *now.pasted)))
         self.post_message(self.Changed())
 
-    def _show_chips(self) -> None:
-        self._chips.remove_children()
-        self._chips.mount(*(Chip(index, text) for index, text in enumerate(self._pasted)))
+    def _add_chips(self, *texts: str) -> None:
+        """Chips stay where they stand when one is added: a click is one press and one release."""
+        added = [Chip(safe(text)) for text in texts]
+        self._pasted += added
+        self._chips.mount(*added)
         self._chips.display = bool(self._pasted)
+
+    def _drop_chip(self, chip: Chip) -> None:
+        """Take ``chip`` away, if a click or a key before this one has not done so."""
+        if chip in self._pasted:
+            self._pasted.remove(chip)
+            chip.remove()
+            self._chips.display = bool(self._pasted)
+            self.post_message(self.Changed())
 
     @on(PromptArea.Sent)
     def _send(self, event: PromptArea.Sent) -> None:
@@ -202,24 +214,19 @@ class Prompt(Vertical):
     @on(PromptArea.TooLarge)
     def _add_chip(self, event: PromptArea.TooLarge) -> None:
         event.stop()
-        self._pasted.append(event.text)
-        self._show_chips()
+        self._add_chips(event.text)
         self.post_message(self.Changed())
 
     @on(Chip.Removed)
     def _remove_chip(self, event: Chip.Removed) -> None:
         event.stop()
-        self._pasted.pop(event.index)
-        self._show_chips()
-        self.post_message(self.Changed())
+        self._drop_chip(event.chip)
 
     @on(PromptArea.Emptied)
     def _remove_last_chip(self, event: PromptArea.Emptied) -> None:
         event.stop()
         if self._pasted:
-            self._pasted.pop()
-            self._show_chips()
-            self.post_message(self.Changed())
+            self._drop_chip(self._pasted[-1])
 
     @on(TextArea.Changed)
     def _typed(self, event: TextArea.Changed) -> None:
