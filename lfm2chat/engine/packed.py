@@ -1,10 +1,10 @@
-"""A whole model in 8 or 4 bits: which weights it has, and where each lies in one buffer.
+"""A whole model in 8 bits or in 4: which weights it has, and where each lies in one buffer.
 
 In: a configuration, a precision, and a way to get each weight by its checkpoint's name. Out: a
 :class:`PackedModel`. Knows no kernels and no file. One buffer, so that it can lie in huge pages
 and be read in one go; what is where follows from the configuration and the precision alone.
 
-Layers have 8 or 4 bits; the embedding has 8 in both and is the head too where the config ties it.
+Layers have 8 or 4 bits, the embedding, which is the head too where the config ties it, 8 or 6.
 Norms and convolution taps are kept in float32. Projections that read the same input are joined:
 queries, keys and values; and w1 with w3, by turns 16 rows of each, so that a kernel has both
 halves of the gate at hand.
@@ -36,7 +36,7 @@ Lookup = Callable[[str], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One matrix (``bits`` 8 or 4) or vector (``bits`` 32, one row) in the buffer.
+    """One matrix (``bits`` 8, 6 or 4) or vector (``bits`` 32, one row) in the buffer.
 
     ``sources`` are the names of the weights that it is made of.
     """
@@ -100,15 +100,15 @@ class PackedModel:
 
 def sections(config: Lfm2Config, precision: Precision) -> Iterator[Section]:
     """What a packed model of ``config`` consists of, in the order of the buffer."""
-    hidden, bits = config.hidden_size, precision.bits
-    yield Section("embedding", ("model.embed_tokens.weight",), config.vocab_size, hidden, 8)
+    hidden, bits, words = config.hidden_size, precision.bits, config.vocab_size
+    yield Section("embedding", ("model.embed_tokens.weight",), words, hidden, precision.head_bits)
     for layer, kind in enumerate(config.layer_types):
         operator = _attention if kind == ATTENTION else _convolution
         yield from operator(config, layer, bits)
         yield from _feed_forward(config, layer, bits)
     yield Section("norm", ("model.embedding_norm.weight",), 1, hidden, 32)
     if not config.tie_word_embeddings:
-        yield Section("head", ("lm_head.weight",), config.vocab_size, hidden, 8)
+        yield Section("head", ("lm_head.weight",), words, hidden, precision.head_bits)
 
 
 def places(config: Lfm2Config, precision: Precision) -> Iterator[tuple[Section, int]]:

@@ -33,7 +33,7 @@ from lfm2chat.errors import ConfigError, WeightsError
 from lfm2chat.modelfiles.strictjson import parse_json
 from lfm2chat.spec.config import Lfm2Config
 
-FORMAT = 2
+FORMAT = 3
 """Goes up with every change of the layout, and of how numbers are rounded."""
 
 _MAGIC = b"\x89LFM2PK\n"

@@ -14,19 +14,29 @@ from torch import Tensor
 from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
 from lfm2chat.engine.memory import check_bytes, check_memory
 from lfm2chat.engine.packed import PackedModel, allocate, buffer_bytes, places
-from lfm2chat.engine.quantize import BLOCK_COLUMNS, PANEL_ROWS, Precision, packed_bytes
+from lfm2chat.engine.quantize import (
+    BLOCK_COLUMNS,
+    PANEL_ROWS,
+    Precision,
+    block_bytes,
+    front_bytes,
+    packed_bytes,
+)
 from lfm2chat.engine.weights import without_memory
 from lfm2chat.spec.config import Lfm2Config
 
 SPREAD = 0.02
 """Standard deviation of the weights, about that of trained ones: logits stay finite."""
 
-PATTERN_BLOCKS = 251
+PATTERN_PANELS = 31
 PATTERN_NUMBERS = 1_048_573
-"""What is drawn; primes, so that no two panels or rows of a matrix are the same."""
+"""What is drawn; primes, so that what repeats does not do so with a matrix's own steps."""
 
-STANDARD_LEVEL = {8: 73.0, 4: 4.6}
+STANDARD_LEVEL = {8: 73.0, 6: 18.5, 4: 4.6}
 """Standard deviation of a level whose bits are random."""
+
+ONE = 0x70
+"""A scale of one byte that stands for 1."""
 
 
 def random_packed(config: Lfm2Config, precision: Precision) -> PackedModel:
@@ -38,13 +48,16 @@ def random_packed(config: Lfm2Config, precision: Precision) -> PackedModel:
     total = buffer_bytes(config, precision)
     check_bytes(total, what=precision.value)
     packed = PackedModel(config, precision, allocate(total))
-    patterns = {bits: _blocks(bits) for bits in (precision.bits, 8)}
+    patterns: dict[tuple[int, int], Tensor] = {}
     for section, at in places(config, precision):
         place = packed.buffer[at : at + section.nbytes]
         if section.bits == 32:
             place.view(torch.float32).fill_(1.0)
         else:
-            _repeat(patterns[section.bits], place)
+            shape = (section.columns, section.bits)
+            if shape not in patterns:
+                patterns[shape] = _panels(*shape)
+            _repeat(patterns[shape], place)
     return packed
 
 
@@ -70,15 +83,22 @@ def random_plain(config: Lfm2Config, dtype: torch.dtype, device: torch.device) -
     return model.eval().requires_grad_(requires_grad=False)
 
 
-def _blocks(bits: int) -> Tensor:
-    """Some packed blocks, flat: random levels, and the same scale for each group."""
-    size = packed_bytes(PANEL_ROWS, BLOCK_COLUMNS, bits)
-    cells = PANEL_ROWS * BLOCK_COLUMNS * bits // 8
+def _panels(columns: int, bits: int) -> Tensor:
+    """Some packed panels, flat: random levels, and the same scale for each group."""
     generator = torch.Generator().manual_seed(0)
+    size = (PATTERN_PANELS, packed_bytes(PANEL_ROWS, columns, bits))
     # No level below -127: packing never gives one.
-    blocks = torch.randint(1, 256, (PATTERN_BLOCKS, size), dtype=torch.uint8, generator=generator)
-    blocks.view(torch.bfloat16)[:, cells // 2 :] = SPREAD / STANDARD_LEVEL[bits]
-    return blocks.view(-1)
+    panels = torch.randint(1, 256, size, dtype=torch.uint8, generator=generator)
+    scale, front = SPREAD / STANDARD_LEVEL[bits], front_bytes(bits)
+    cells = PANEL_ROWS * BLOCK_COLUMNS * bits // 8
+    blocks = panels[:, front:].view(PATTERN_PANELS, -1, block_bytes(bits))
+    scales = blocks[:, :, cells:]
+    if bits == 4:
+        panels[:, :front].view(torch.float32).fill_(scale)
+        scales.fill_(ONE)
+    else:
+        scales.view(torch.bfloat16).fill_(scale)
+    return panels.view(-1)
 
 
 def _repeat(pattern: Tensor, place: Tensor) -> None:

@@ -17,7 +17,7 @@ from lfm2chat.engine.decoding import LanguageModel
 from lfm2chat.engine.device import DTYPES
 from lfm2chat.engine.kernels import run_packed
 from lfm2chat.engine.measure import Stopwatch
-from lfm2chat.engine.quantize import BLOCK_COLUMNS, PANEL_ROWS, Precision, packed_bytes
+from lfm2chat.engine.quantize import BLOCK_COLUMNS, PANEL_ROWS, Precision, block_bytes
 from lfm2chat.engine.random_weights import random_packed, random_plain
 from lfm2chat.engine.trial import fastest_kernels
 from lfm2chat.spec.config import ATTENTION, CONV, Lfm2Config
@@ -34,8 +34,7 @@ WARM_UP_TOKENS = 32
 def cut_down_models() -> tuple[Lfm2Config, Lfm2Config]:
     """The widths of the 350M and of the 1.2B, with about their share of layers with attention.
 
-    Half the vocabulary, so that the head, which has 8 bits in every packed model, is as large a
-    part of the weights as it is there.
+    Half the vocabulary, so that the head is as large a part of the weights as it is there.
     """
     return (
         _cut(1024, 16, 4608, (CONV, CONV, ATTENTION, CONV, CONV, ATTENTION, CONV, ATTENTION)),
@@ -111,9 +110,9 @@ class RateTrial:
         product_s: float = 1.0,
         width_s: float = 0.0,
     ) -> Rates:
-        bits = {precision.value: precision.bits for precision in Precision}
-        if self.precision in bits:
-            layer, head = _bytes_per_weight(bits[self.precision]), _bytes_per_weight(8)
+        packed = {precision.value: precision for precision in Precision}.get(self.precision)
+        if packed is not None:
+            layer, head = _bytes_per_weight(packed.bits), _bytes_per_weight(packed.head_bits)
         else:
             layer = head = float(DTYPES[self.precision].itemsize)
         return Rates(layer_s, bytes_per_s, product_s, width_s, layer, head, base_bytes)
@@ -141,7 +140,7 @@ def _random_model(config: Lfm2Config, precision: str, threads: int) -> LanguageM
 
 
 def _bytes_per_weight(bits: int) -> float:
-    return packed_bytes(PANEL_ROWS, BLOCK_COLUMNS, bits) / (PANEL_ROWS * BLOCK_COLUMNS)
+    return block_bytes(bits) / (PANEL_ROWS * BLOCK_COLUMNS)
 
 
 def _fit(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float]:

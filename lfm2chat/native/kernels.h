@@ -10,9 +10,14 @@
 namespace lfm2 {
 
 // Weights, packed. Rows come in panels of 32; within a panel, blocks of 128 columns; within a
-// block, for each step of 4 columns, row by row the 4 numbers (8 bits: number + 128) or, for each
-// step of 8 columns, row by row 4 bytes with columns 0..3 in the low and 4..7 in the high half
-// (4 bits: number + 8). Then the scales of the block, bf16: for each group of columns, 32 of them.
+// block lines of 128 bytes, 4 of each row:
+//   8 bits, number + 128: for each 4 columns one line;
+//   4 bits, number + 8: for each 8 columns one, 0..3 in the low halves and 4..7 in the high ones;
+//   6 bits, number + 32: for each 16 columns two such lines of the lower 4 bits, then one of the
+//     upper 2: columns 0..3 in the lowest bits of each byte, 12..15 in the highest.
+// Then the scales of the block: for each group of columns, 32 of them, bf16. With 4 bits they are
+// bytes (sign, exponent + 7 in 3 bits, mantissa in 4), to be multiplied by the row's own float: 32
+// of those stand in front of the panel's blocks.
 constexpr int PANEL_ROWS = 32;
 constexpr int BLOCK_COLUMNS = 128;
 
@@ -20,8 +25,8 @@ struct Matrix {
   const uint8_t* data;
   int32_t rows;     // as many as count; the last panel may hold more, which are zero
   int32_t columns;  // padded to a multiple of BLOCK_COLUMNS
-  int32_t bits;     // 8 or 4
-  int32_t group;    // columns that share a scale: 64 with 8 bits, 32 with 4
+  int32_t bits;     // 8, 6 or 4
+  int32_t group;    // columns that share a scale: 64 with 8 and 6 bits, 32 with 4
   int32_t ahead;    // how one row reads it from memory: an Ahead, the fastest on this machine
 };
 
@@ -29,12 +34,19 @@ struct Matrix {
 // differs by a third, and from one generation of processors to the next.
 enum Ahead : int32_t { NOTHING = 0, NEAR = 1, SHORT = 2, LONG = 3 };
 
+constexpr int scale_bytes(int bits) { return bits == 4 ? 1 : 2; }
+constexpr size_t level_bytes(int bits) { return size_t{PANEL_ROWS} * BLOCK_COLUMNS * bits / 8; }
+static inline size_t front_bytes(const Matrix& m) {
+  return m.bits == 4 ? PANEL_ROWS * sizeof(float) : 0;
+}
 static inline size_t block_bytes(const Matrix& m) {
-  return size_t{PANEL_ROWS} * BLOCK_COLUMNS * m.bits / 8 +
-         size_t{BLOCK_COLUMNS} / m.group * PANEL_ROWS * 2;
+  return level_bytes(m.bits) +
+         size_t{BLOCK_COLUMNS} / m.group * PANEL_ROWS * scale_bytes(m.bits);
 }
 static inline int blocks(const Matrix& m) { return m.columns / BLOCK_COLUMNS; }
-static inline size_t panel_bytes(const Matrix& m) { return block_bytes(m) * blocks(m); }
+static inline size_t panel_bytes(const Matrix& m) {
+  return front_bytes(m) + block_bytes(m) * blocks(m);
+}
 static inline int panels(const Matrix& m) { return (m.rows + PANEL_ROWS - 1) / PANEL_ROWS; }
 
 // The scale of one group of activations, and what its sum adds to a product with weights that

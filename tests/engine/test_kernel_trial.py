@@ -12,6 +12,7 @@ from lfm2chat.engine.backends.native_library import COMMON_AHEAD, Ahead, usable_
 from lfm2chat.engine.random_weights import random_packed
 from lfm2chat.engine.trial import PLAIN, KernelTime, choose_kernels, fastest_kernels, try_kernels
 
+AHEAD = [[8, Ahead.NEAR], [6, Ahead.SHORT], [4, Ahead.LONG]]
 FAST = [kernels for kernels in usable_kernels() if kernels.name != PLAIN]
 
 several = pytest.mark.skipif(len(FAST) < 2, reason="fewer than two sets of kernels run here")
@@ -53,11 +54,11 @@ def test_the_trial_is_made_once_and_its_choice_is_kept(packed, kept):
 def test_a_kept_choice_is_followed_whatever_it_is(packed, kept):
     choose_kernels(packed, threads=1, kept=kept)
     data = json.loads(kept.read_text())
-    data["trials"][0] |= {"chosen": FAST[-1].name, "ahead": [[8, Ahead.NEAR], [4, Ahead.LONG]]}
+    data["trials"][0] |= {"chosen": FAST[-1].name, "ahead": AHEAD}
     kept.write_text(json.dumps(data))
     chosen = choose_kernels(packed, threads=1, kept=kept)
     assert chosen == FAST[-1]
-    assert dict(chosen.ahead) == {8: Ahead.NEAR, 4: Ahead.LONG}
+    assert dict(chosen.ahead) == dict(AHEAD)
     model = run_packed(packed, threads=1, trials=kept)
     assert isinstance(model, NativeModel)
     assert model.kernels == FAST[-1]
@@ -94,10 +95,10 @@ def test_what_was_tried_elsewhere_is_tried_again_here(field, packed, kept):
         b"[]",
         b"{",
         b'{"format": 99, "trials": []}',
-        b'{"format": 2}',
-        b'{"format": 2, "trials": 7}',
-        b'{"format": 2, "trials": [1, null, {}, {"times": 3}]}',
-        b'{"format": 2, "trials": [' + b"[" * 500 + b"]" * 500 + b"]}",
+        b'{"format": 3}',
+        b'{"format": 3, "trials": 7}',
+        b'{"format": 3, "trials": [1, null, {}, {"times": 3}]}',
+        b'{"format": 3, "trials": [' + b"[" * 500 + b"]" * 500 + b"]}",
     ],
 )
 def test_a_broken_file_counts_as_empty_and_is_replaced(content, packed, kept):

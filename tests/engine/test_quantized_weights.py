@@ -1,4 +1,4 @@
-"""Rounding weights to 8 and 4 bits, and the layout that every kernel reads."""
+"""Rounding weights to 8, 6 and 4 bits, and the layout that every kernel reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lfm2chat.engine.quantize import group_columns, pack, packed_bytes, unpack
 
-BITS = (8, 4)
+BITS = (8, 6, 4)
 
 
 def weights(rows: int, columns: int, seed: int = 0) -> torch.Tensor:
@@ -35,16 +35,22 @@ def test_no_weight_moves_further_than_its_group_allows(rows, columns, bits, seed
     assert packed.data.numel() == packed_bytes(rows, columns, bits)
     moved = in_groups((unpack(packed) - weight).abs(), bits).amax(dim=-1)
     largest = in_groups(weight.abs(), bits).amax(dim=-1)
-    # Half a step, and what the scale itself was rounded by (bf16 has 8 bits).
-    allowed = largest / 127 * 0.5 + largest / 256 if bits == 8 else largest * 0.35
+    # Half a step, and what the scale itself was rounded by (bf16 has 8 bits); with fewer bits the
+    # least squared error may clip.
+    allowed = {8: 0.5 / 127 + 1 / 256, 6: 0.12, 4: 0.35}[bits] * largest
+    if bits == 4:
+        # A group far below the largest of its row has no scale of its own.
+        allowed = allowed.clamp(min=float(weight.abs().max()) / 7 * 2**-7)
     assert (moved <= allowed).all()
 
 
 @pytest.mark.parametrize("bits", BITS)
-def test_packing_what_was_unpacked_changes_nothing_more(bits):
+def test_packing_what_was_unpacked_changes_little_more(bits):
     once = unpack(pack(weights(64, 256), bits))
     twice = unpack(pack(once, bits))
-    assert float((once - twice).abs().max()) <= 0.01 * float(once.abs().max())
+    # A scale in one byte is within 3 %, of another share of the row's largest the second time.
+    allowed = 0.04 if bits == 4 else 0.01
+    assert float((once - twice).abs().max()) <= allowed * float(once.abs().max())
 
 
 def test_4_bits_err_less_than_the_scale_that_clips_nothing():
@@ -55,6 +61,16 @@ def test_4_bits_err_less_than_the_scale_that_clips_nothing():
     plain = ((groups / scale).round().clamp(-8, 7) * scale).view(weight.shape)
     own = (unpack(pack(weight, 4)) - weight).pow(2).mean()
     assert float(own) < 0.93 * float((plain - weight).pow(2).mean())
+
+
+@pytest.mark.parametrize("bits", [6, 4])
+def test_a_column_of_huge_weights_costs_the_others_nothing(bits):
+    weight = weights(128, 2048)
+    others = slice(128, None)
+    before = (unpack(pack(weight, bits)) - weight)[:, others].pow(2).mean()
+    weight[:, 5] *= 30
+    after = (unpack(pack(weight, bits)) - weight)[:, others].pow(2).mean()
+    assert float(after) < 1.02 * float(before)
 
 
 @pytest.mark.parametrize("bits", BITS)

@@ -153,7 +153,9 @@ async def test_a_resize_shows_and_hides_the_list(app, service, wait):
             await wait(pilot, lambda: app.chat.query_one("#sidebar").display is shown)  # noqa: B023
 
 
-async def test_sampling_holds_for_the_next_turn_and_stays_with_the_conversation(app, service, wait, click):
+async def test_sampling_holds_for_the_next_turn_and_stays_with_the_conversation(
+    app, service, wait, click
+):
     first = service.store_conversation("first", ["a", "b"])
     second = service.store_conversation("second", ["c", "d"])
     async with app.run_test(size=(120, 36)) as pilot:
@@ -226,7 +228,7 @@ async def test_help_lists_every_command(app, service, wait):
         await wait(pilot, lambda: app.screen is app.chat)
 
 
-async def test_a_click_on_a_key_of_the_footer_does_what_the_key_does(app, service, wait):
+async def test_a_click_on_a_key_of_the_footer_does_what_the_key_does(app, service, wait, click):
     async with app.run_test() as pilot:
         await wait(pilot, lambda: app.state.model.phase == "ready")
         place = next(p for p in app.chat.keybar._places if p[2].id == "help")

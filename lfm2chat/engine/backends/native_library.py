@@ -22,7 +22,7 @@ from torch import Tensor
 from lfm2chat.engine.quantize import PackedMatrix
 from lfm2chat.spec.installation import package_version
 
-ABI = 3
+ABI = 4
 SWITCH = "LFM2CHAT_KERNELS"
 """Environment variable: ``torch`` leaves the native kernels out, a name takes those alone."""
 
@@ -38,7 +38,7 @@ class Ahead(IntEnum):
     LONG = 3
 
 
-COMMON_AHEAD = {8: Ahead.SHORT, 4: Ahead.NOTHING}
+COMMON_AHEAD = {8: Ahead.SHORT, 6: Ahead.SHORT, 4: Ahead.NOTHING}
 """By the bits of a matrix, where nothing was measured on this machine."""
 
 
@@ -116,7 +116,7 @@ BeforeLayerFunction = ctypes.CFUNCTYPE(c_int32)
 class KernelSet:
     """The kernels for one kind of processor; ``kind`` is their number in the library.
 
-    ``ahead`` says how matrices of 8 and of 4 bits are read from memory.
+    ``ahead`` says how matrices are read from memory, by their bits.
     """
 
     name: str
