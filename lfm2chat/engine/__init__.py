@@ -13,8 +13,10 @@ from lfm2chat.engine.kernels import (
     TORCH,
     choose_precision,
     kernel_names,
+    kernels_of,
     open_packed,
     run_packed,
+    run_plain,
 )
 from lfm2chat.engine.memory import available_memory_bytes, estimate_bytes
 from lfm2chat.engine.model import Lfm2Model
@@ -56,12 +58,14 @@ __all__ = [
     "decode",
     "estimate_bytes",
     "kernel_names",
+    "kernels_of",
     "load_cache",
     "open_packed",
     "prefill",
     "read_cache_header",
     "read_trials",
     "run_packed",
+    "run_plain",
     "save_cache",
     "score",
     "set_threads",

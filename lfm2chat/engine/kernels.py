@@ -1,6 +1,6 @@
-"""A packed model ready to run: by the native kernels where they are, else by torch alone.
+"""A model ready to run: by the native kernels, by a recorded step on CUDA, or by torch alone.
 
-In: a folder with checked weights, or a packed model. Out: a
+In: a folder with checked weights, a packed model or a plain one. Out: a
 :class:`lfm2chat.engine.decoding.LanguageModel`. This module alone decides what runs a model.
 
 Without native kernels (no compiler at the build, or ``LFM2CHAT_KERNELS=torch``) the numbers that
@@ -10,15 +10,18 @@ bf16, and is slower.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+from lfm2chat.engine.backends.graph import GraphModel
 from lfm2chat.engine.backends.native import NativeModel
-from lfm2chat.engine.backends.native_library import KernelSet, usable_kernels
+from lfm2chat.engine.backends.native_library import SWITCH, KernelSet, usable_kernels
 from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
+from lfm2chat.engine.decoding import LanguageModel
 from lfm2chat.engine.device import choose_dtype
 from lfm2chat.engine.memory import available_memory_bytes, check_bytes
 from lfm2chat.engine.packed import (
@@ -41,10 +44,20 @@ from lfm2chat.spec.config import Lfm2Config
 TORCH = "torch"
 """The name of the kernels that are always there."""
 
+GRAPH = "cuda graph"
+"""The name of torch's own, recorded for one token."""
+
 
 def kernel_names() -> list[str]:
     """What can run a packed model here, the preferred first."""
     return [*(kernels.name for kernels in usable_kernels()), TORCH]
+
+
+def kernels_of(model: LanguageModel) -> str:
+    """The name of what runs ``model``."""
+    if isinstance(model, NativeModel):
+        return model.kernels.name
+    return GRAPH if isinstance(model, GraphModel) else TORCH
 
 
 def choose_precision(dtype: str, config: Lfm2Config, *, device: torch.device) -> Precision | None:
@@ -130,6 +143,16 @@ def run_packed(
     if chosen is not None:
         return NativeModel(packed, threads=threads, kernels=chosen)
     return unpacked_model(packed)
+
+
+def run_plain(model: Lfm2ForCausalLM) -> GraphModel | Lfm2ForCausalLM:
+    """``model`` ready to run where it is: on CUDA with a recorded step for one token.
+
+    Its weights may be joined in place: see :class:`lfm2chat.engine.decode_step.DecodeStep`.
+    """
+    if model.device.type == "cuda" and os.environ.get(SWITCH) != TORCH:
+        return GraphModel(model)
+    return model
 
 
 def unpacked_model(packed: PackedModel, dtype: torch.dtype | None = None) -> Lfm2ForCausalLM:

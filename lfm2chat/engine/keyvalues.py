@@ -143,9 +143,10 @@ class KeyValues:
             kinds = [(vectors, torch.int8)] * 2 + [(scales, torch.float32)] * 2
         # Outside inference mode: its tensors cannot be written to once it has ended.
         with torch.inference_mode(mode=False):
-            return tuple(
-                torch.empty(shape, dtype=dtype, device=self.device) for shape, dtype in kinds
-            )
+            # Elsewhere memory is taken at once in any case, and a recorded step looks at places
+            # that were not written to yet: what is no number there would spread.
+            make = torch.empty if self.device.type == "cpu" else torch.zeros
+            return tuple(make(shape, dtype=dtype, device=self.device) for shape, dtype in kinds)
 
 
 def _to_levels(numbers: Tensor) -> tuple[Tensor, Tensor]:

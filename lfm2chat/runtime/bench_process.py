@@ -23,7 +23,9 @@ from lfm2chat.engine import (
     choose_dtype,
     choose_precision,
     kernel_names,
+    kernels_of,
     run_packed,
+    run_plain,
     set_threads,
 )
 from lfm2chat.engine.device import DTYPES
@@ -104,16 +106,15 @@ def measure_random(size: str, settings: Settings, plan: BenchPlan, paths: Paths)
     threads = set_threads(settings.threads)
     wanted = settings.precision
     packed = choose_precision(wanted, config, device=device)
-    kernels = TORCH
     model: LanguageModel
     if packed is None:
         dtype = choose_dtype(wanted, stored=STORED, device=device)
-        model, name = random_plain(config, dtype, device), str(dtype).removeprefix("torch.")
+        model = run_plain(random_plain(config, dtype, device))
+        name = str(dtype).removeprefix("torch.")
     else:
         model = run_packed(random_packed(config, packed), threads=threads, trials=paths.kernels)
         name = packed.value
         if not isinstance(model, Lfm2ForCausalLM):
-            kernels = model.kernels.name
             set_threads(1)
     return {
         "model": size,
@@ -121,7 +122,7 @@ def measure_random(size: str, settings: Settings, plan: BenchPlan, paths: Paths)
         "parameters": config.num_parameters,
         "precision": name,
         "device": device.type,
-        "kernels": kernels,
+        "kernels": kernels_of(model),
         "threads": threads,
         "load_s": None,
         **_timed(model, plan),

@@ -18,7 +18,6 @@ from lfm2chat.chat.stops import end_token_ids
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.engine import (
-    TORCH,
     ChunkPace,
     LanguageModel,
     Lfm2ForCausalLM,
@@ -26,8 +25,10 @@ from lfm2chat.engine import (
     Precision,
     choose_device,
     choose_precision,
+    kernels_of,
     open_packed,
     run_packed,
+    run_plain,
     set_threads,
 )
 from lfm2chat.errors import ModelError, TokenizerError
@@ -180,7 +181,9 @@ def _run(
     precision = choose_precision(dtype, config, device=device)
     if precision is None:
         plain = Lfm2ForCausalLM.from_pretrained(folder, dtype=dtype, device=device)
-        return _Running(plain, str(plain.dtype).removeprefix("torch."), TORCH, threads)
+        name = str(plain.dtype).removeprefix("torch.")
+        running = run_plain(plain)
+        return _Running(running, name, kernels_of(running), threads)
     saved = _packed_file(packed_in, fingerprint, precision)
     packed = open_packed(
         folder, precision, saved=saved, fingerprint=fingerprint, progress=by_percent(progress)
@@ -188,12 +191,11 @@ def _run(
     if saved is not None:
         _note_use(saved)
     model = run_packed(packed, threads=threads, trials=kernel_trials)
-    if isinstance(model, Lfm2ForCausalLM):
-        return _Running(model, precision.value, TORCH, threads)
-    # All that torch does now is drawing tokens: a second thread of its own would only turn idly
-    # beside those of the kernels.
-    set_threads(1)
-    return _Running(model, precision.value, model.kernels.name, threads)
+    if not isinstance(model, Lfm2ForCausalLM):
+        # All that torch does now is drawing tokens: a second thread of its own would only turn
+        # idly beside those of the kernels.
+        set_threads(1)
+    return _Running(model, precision.value, kernels_of(model), threads)
 
 
 def _packed_file(folder: Path | None, fingerprint: str, precision: Precision) -> Path | None:
