@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -44,7 +43,7 @@ class GraphModel:
         self._recorded: WeakKeyDictionary[HybridCache, _Recorded] = WeakKeyDictionary()
         # The columns that the last step left: those of `DecodeStep` are equal to them.
         self._left: Sequence[Tensor] = ()
-        self._pool: Any = None
+        self._latest: torch.cuda.CUDAGraph | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -128,10 +127,12 @@ class GraphModel:
             run()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # One pool for all: a step's intermediate numbers are of no use after it.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        # One pool for all: a step's intermediate numbers are of no use after it. It lives as long
+        # as one of its graphs does.
+        pool = None if self._latest is None else self._latest.pool()
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             logits = run()
-        self._pool = graph.pool()
+        self._latest = graph
 
         def replay() -> Tensor:
             graph.replay()
