@@ -122,19 +122,22 @@ class Sampler:
             GenerationError: NaN, an infinity, or the same number everywhere.
         """
         scores = logits[: self.limit].to(torch.float32)
-        _check(scores)
         processed = process(scores, self._params, self._seen_ids[: len(self._seen)])
-        if self._params.greedy:
-            token = int(processed.argmax())
-        else:
-            token = self._pick(processed.softmax(dim=-1))
+        greedy = self._params.greedy
+        place = processed.argmax()[None] if greedy else self._pick(processed.softmax(dim=-1))
+        logprob = scores[place] - scores.logsumexp(dim=-1)
+        # All that Python wants to know at once: on a GPU each question waits for the device.
+        answer = torch.cat((*(bound[None] for bound in scores.aminmax()), logprob, place))
+        low, high, found, drawn = answer.tolist()
+        _check(low, high, self.limit)
+        token = int(drawn)
         if token not in self._seen:
             self._seen_ids[len(self._seen)] = token
             self._seen.add(token)
-        return token, float(scores[token] - scores.logsumexp(dim=-1))
+        return token, found
 
-    def _pick(self, probabilities: Tensor) -> int:
-        """Where one random number falls among (V,) probabilities laid end to end.
+    def _pick(self, probabilities: Tensor) -> Tensor:
+        """Where one random number falls among (V,) probabilities laid end to end: (1,) int64.
 
         ``torch.multinomial`` draws a random number for each of V, which takes ten times as long.
         """
@@ -143,18 +146,20 @@ class Sampler:
         ends = probabilities.cumsum(dim=-1, dtype=wide)
         place = torch.rand(1, generator=self._generator, dtype=wide, device=ends.device)
         # To the right of what ends there: a probability of 0 has no width to be hit.
-        return int(torch.searchsorted(ends, place * ends[-1], right=True))
+        found = torch.searchsorted(ends, place * ends[-1], right=True)
+        # Where the logits are no numbers it falls beyond the last.
+        return found.clamp_(max=probabilities.shape[0] - 1)
 
 
-def _check(scores: Tensor) -> None:
-    low, high = (float(bound) for bound in scores.aminmax())
+def _check(low: float, high: float, count: int) -> None:
+    """Refuse ``count`` logits from ``low`` to ``high`` that say nothing."""
     if not (math.isfinite(low) and math.isfinite(high)):
         raise GenerationError(
             "the model computed numbers that are not finite, so no token can be drawn",
             hint="its files are damaged, or the precision is too low: download it again, or"
             ' set precision = "float32"',
         )
-    if low == high and scores.numel() > 1:
+    if low == high and count > 1:
         raise GenerationError(
             "the model finds every token equally likely: its weights say nothing",
             hint="its files are empty or damaged: download it again",
