@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from guide_knowledge import Entry, Knowledge, expand, normalise
+from guide_repeat import REPEAT, SHARE, Repeater
 from guide_surface import SYSTEM_PROMPTS, vary
 from tokenizers import Tokenizer
 
@@ -35,11 +36,13 @@ class Sample:
 
     A label is IGNORED where nothing is to be learned. ``intents`` holds, at the last token
     before each answer, the number of the answer that is right there; IGNORED elsewhere.
+    ``exact``: a token of a question is needed itself, so none may be blanked.
     """
 
     ids: list[int]
     labels: list[int]
     intents: list[int]
+    exact: bool = False
 
 
 class Asker:
@@ -202,17 +205,19 @@ class Encoder:
         labels = [IGNORED] * len(ids)
         intents = [IGNORED] * len(ids)
         for turn in turns:
-            asked = [IM_START, *self._user, *self._broken(turn.text), IM_END, *self._newline]
+            text, repeats = turn.entry.answer, turn.entry.id == REPEAT
+            typed = self._ids(turn.text) if repeats else self._broken(turn.text)
+            asked = [IM_START, *self._user, *typed, IM_END, *self._newline]
             asked += [IM_START, *self._assistant]
-            text = turn.entry.answer
-            answer, after = [*self._answers[text], IM_END], self._newline
-            if cut and turn is turns[-1]:
+            answer, after = [*(self._answers.get(text) or self._ids(text)), IM_END], self._newline
+            if cut and turn is turns[-1] and not repeats:
                 answer, after = answer[: self._deciding[text] + 1], []
             ids += [*asked, *answer, *after]
             labels += [IGNORED] * len(asked) + answer + [IGNORED] * len(after)
-            intents += [IGNORED] * (len(asked) - 1) + [self._numbers[text]]
+            intent = IGNORED if repeats else self._numbers[text]
+            intents += [*([IGNORED] * (len(asked) - 1)), intent]
             intents += [IGNORED] * (len(answer) + len(after))
-        return Sample(ids, labels, intents)
+        return Sample(ids, labels, intents, any(turn.entry.id == REPEAT for turn in turns))
 
     def _deciding_tokens(self, text: str) -> int:
         """How many tokens of this answer tell it from every other."""
@@ -246,11 +251,15 @@ def samples(knowledge: Knowledge, tokenizer: Tokenizer, *, seed: int) -> Iterato
     asker = Asker(knowledge, seed)
     encoder = Encoder(tokenizer, answers(knowledge), seed=seed + 1)
     rng = random.Random(seed + 2)
+    repeater = Repeater(knowledge, tokenizer, rng)
     lengths = ((1, 1, 76), (2, 2, 14), (3, 3, 5), (4, 5, 3), (6, 12, 1.6), (20, 36, 0.2))
     while True:
         low, high, _ = rng.choices(lengths, [weight for _, _, weight in lengths])[0]
         system = rng.choice(SYSTEM_PROMPTS) if rng.random() < 0.08 else ""
         turns = asker.conversation(rng.randint(low, high))
+        if rng.random() < SHARE:
+            # In place of a question, or after one.
+            turns = [*turns[: rng.randrange(2)], Turn(*repeater.draw())]
         yield encoder.sample(turns, system=system, cut=rng.random() < 0.85)
 
 
