@@ -99,10 +99,9 @@ async def test_sending_shows_the_message_and_streams_the_answer(app, service, wa
 @pytest.mark.parametrize("step", [9, 40])
 async def test_however_it_is_cut_the_blocks_are_those_of_the_whole(app, service, wait, step):
     def blocks(view):
-        return [
-            (type(block).__name__, str(getattr(block, "_content", "")))
-            for block in view.query("MarkdownBlock")
-        ]
+        height, width = view.answer.size.height, view.answer.size.width
+        rows = [view.answer.render_line(row) for row in range(height)]
+        return width, view.answer.text_lines, [row.text for row in rows]
 
     async with app.run_test() as pilot:
         service.store_conversation("whole", ["q", ANSWER], updated_at=9e9)
@@ -176,8 +175,7 @@ async def test_ctrl_c_copies_a_selection_and_stops_nothing(app, service, wait, m
     service.store_conversation("x", ["a question", "an answer to copy"])
     async with app.run_test() as pilot:
         await wait(pilot, lambda: answers(app) and answers(app)[0].source)
-        await wait(pilot, lambda: app.screen.query("MarkdownParagraph"))
-        paragraph = app.screen.query("MarkdownParagraph").first()
+        paragraph = answers(app)[0].answer
         await wait(pilot, lambda: paragraph.region.height == 1)
         await pilot.mouse_down(paragraph, offset=(3, 0))
         await pilot.hover(paragraph, offset=(9, 0))

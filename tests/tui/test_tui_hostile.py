@@ -120,9 +120,9 @@ async def test_a_link_is_shown_in_full_and_opened_only_when_asked(app, service, 
     service.store_conversation("x", ["q", "[here](https://example.org/a?b=c)"])
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: answers(app) and answers(app)[0].source)
-        await wait(pilot, lambda: answers(app)[0].query("MarkdownParagraph"))
-        await wait(pilot, lambda: app.screen.query_one("MarkdownParagraph").region.height == 1)
-        await pilot.click("MarkdownParagraph", offset=(1, 0))
+        answer = answers(app)[0].answer
+        await wait(pilot, lambda: answer.region.height == 1)
+        await pilot.click(answer, offset=(1, 0))
         await wait(pilot, lambda: app.screen.query("#link-url"))
         assert "https://example.org/a?b=c" in str(app.screen.query_one("#link-url").render())
         assert opened == []

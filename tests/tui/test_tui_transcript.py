@@ -42,7 +42,8 @@ async def test_only_the_last_messages_are_mounted_and_more_come_at_the_top(app, 
         await wait(pilot, lambda: transcript(app).shown[-1].source == "message 99")
         first = 100 - WINDOW
         assert transcript(app).shown[0].source == f"message {first}"
-        assert f"{first} earlier" in str(app.screen.query_one("#earlier").render())
+        earlier = app.screen.query_one("#earlier")
+        await wait(pilot, lambda: f"{first} earlier" in str(earlier.render()))
         await pilot.pause()
         transcript(app).scroll_to(y=3, animate=False, immediate=True)
         await pilot.pause()

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from textual import on, work
 from textual.timer import Timer
-from textual.widgets import Markdown
 
 from lfm2chat.chat.turns import Conversation
 from lfm2chat.errors import Lfm2ChatError
@@ -38,6 +37,7 @@ from lfm2chat.tui.screens.link import LinkScreen
 from lfm2chat.tui.screens.regions import ChatRegions
 from lfm2chat.tui.screens.rename import RenameScreen
 from lfm2chat.tui.state import ChatState, Draft, LiveTurn
+from lfm2chat.tui.widgets.answer import Answer
 from lfm2chat.tui.widgets.conversations import ConversationList
 from lfm2chat.tui.widgets.prompt import Prompt
 from lfm2chat.tui.widgets.sampling import SamplingPanel
@@ -319,8 +319,8 @@ class ChatScreen(ChatRegions):
             self._desk.choose_sampling(self._state.shown, None)
             self._show_sampling()
 
-    @on(Markdown.LinkClicked)
-    def _ask_about_link(self, event: Markdown.LinkClicked) -> None:
+    @on(Answer.LinkClicked)
+    def _ask_about_link(self, event: Answer.LinkClicked) -> None:
         event.stop()
         self.app.push_screen(LinkScreen(event.href))
 

@@ -1,68 +1,92 @@
 """The text of one answer: streamed as Markdown, plain where Markdown would not hold.
 
-The widget is fed pieces and settles on the stored text. Pieces are joined and drawn at most
-:data:`FRAMES_PER_S` times a second, and less often where a frame takes long: the model runs in
-this process too, and a screen that draws all the time slows it down. While the reader is further
-up pieces are kept, and drawn when the reader comes back or the answer ends.
+One widget draws all of it, row by row (Textual's line API). It is fed pieces, which are joined and
+drawn at the pace that a frame's cost allows (:mod:`lfm2chat.tui.pace`), and settles on the stored
+text. A frame parses and lays out the block that is being written, no other, and repaints the rows
+that differ. While the reader is further up pieces are kept, and drawn when the reader comes back or
+the answer ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from time import monotonic
+from dataclasses import dataclass
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.geometry import Offset, Region, Size
+from textual.message import Message as Notice
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.style import Style
 from textual.timer import Timer
+from textual.widget import Widget
 
 from lfm2chat.chat.text import safe
-from lfm2chat.tui.widgets.foreign import ForeignText
-from lfm2chat.tui.widgets.markdown import ForeignMarkdown, too_much
+from lfm2chat.tui.pace import SHORTEST_S, Pace
+from lfm2chat.tui.widgets.blocks import Text, stacked
+from lfm2chat.tui.widgets.document import Document, needs_the_end
+from lfm2chat.tui.widgets.foreign import cut_for_view, foreign
+from lfm2chat.tui.widgets.lines import BLANK, Block, Line, Row, rows_of
+from lfm2chat.tui.widgets.markdown import too_much
 
-FRAMES_PER_S = 20
-# After a frame, this many times its duration belong to everything else (keys, the model).
-REST = 2.0
-LONGEST_REST_S = 1.0
-# Plain text is wrapped anew as a whole with each frame.
-PLAIN_FRAMES_PER_S = 4
-# What Markdown resolves from the end of the document: drawn piece by piece it comes out different.
-_REFERENCES = re.compile(r"^ {0,3}\[[^\]\n]+\]:", re.MULTILINE)
+# A text longer than this is parsed in a thread when it is shown at once.
+PARSED_AT_ONCE = 4_000
 
 
-class Answer(Vertical):
+class Answer(Widget):
     """One answer. ``source`` is the text that is drawn, after ``safe``."""
+
+    class LinkClicked(Notice):
+        """A link to ``href`` was clicked; nothing is opened."""
+
+        def __init__(self, href: str) -> None:
+            super().__init__()
+            self.href = href
 
     def __init__(self, text: str = "", *, streaming: bool = False) -> None:
         super().__init__()
-        self._drawn = ""
+        self._document = Document()
+        self._plain: str | None = None
         self._pending = safe(text)
         self._streaming = streaming
         self._held = False
-        self._broken = False
-        self._rest_until_s = 0.0
-        self._plain: ForeignText | None = None
-        self._lock = asyncio.Lock()
+        self._pace = Pace()
         self._timer: Timer | None = None
-        self._markdown = ForeignMarkdown()
-
-    def compose(self) -> ComposeResult:
-        yield self._markdown
+        self._lock = asyncio.Lock()
+        self._rows: list[Row] = []
+        self._lines: list[str] = []
+        # Rows and lines of the finished blocks, which stay; and of how many blocks that is.
+        self._kept = (0, 0, 0)
+        self._laid_out_for = 0
+        self._strips: dict[int, Strip] = {}
 
     async def on_mount(self) -> None:
-        await self._draw()
         if self._streaming:
-            self._timer = self.set_interval(1 / FRAMES_PER_S, self._tick)
+            self._timer = self.set_interval(SHORTEST_S, self._tick)
+        if len(self._pending) > PARSED_AT_ONCE:
+            async with self._lock:
+                whole, self._pending = self.source + self._pending, ""
+                await asyncio.to_thread(self._parse, whole)
+                self._changed()
+        else:
+            self._draw()
+
+    # --- what it says -------------------------------------------------------------------------
 
     @property
     def source(self) -> str:
-        """What the widgets show now, as Markdown source."""
-        return self._drawn if self._plain is not None else self._markdown.source
+        """What is drawn now, as Markdown source."""
+        return self._document.source if self._plain is None else self._plain
 
     @property
     def is_plain(self) -> bool:
         """Whether it is drawn as plain text."""
         return self._plain is not None
+
+    @property
+    def text_lines(self) -> list[str]:
+        """The lines as they are copied, without bullets and bars."""
+        self._lay_out(self._laid_out_for or 80)
+        return list(self._lines)
 
     def feed(self, text: str) -> None:
         """Add raw text at the end; it is drawn with the next frame."""
@@ -78,69 +102,176 @@ class Answer(Vertical):
             self._timer.stop()
             self._timer = None
         self._streaming = self._held = False
-        await self._draw()
-        final = safe(text)
-        if self.source != final or (self._plain is None and _REFERENCES.search(final)):
-            async with self._lock:
-                await self._replace(final)
-
-    async def _tick(self) -> None:
-        """Draw a frame, unless the one before was so long that it is not time yet."""
-        began = monotonic()
-        if began < self._rest_until_s or self._held or not self._pending:
-            return
-        # Until the screen is drawn: laying it out costs more than parsing.
-        self._rest_until_s = began + LONGEST_REST_S
-        await self._draw()
-        self.call_after_refresh(self._rest, began)
-
-    def _rest(self, began: float) -> None:
-        now = monotonic()
-        self._rest_until_s = now + min(LONGEST_REST_S, REST * (now - began))
-
-    async def _draw(self) -> None:
-        """Draw what was fed since the last frame."""
-        if self._held or not self._pending or not self.is_attached:
-            return
         async with self._lock:
-            piece, self._pending = self._pending, ""
-            whole = self._drawn + piece
-            if self._broken or self._plain is not None or too_much(whole):
-                await self._replace(whole)
-                return
-            try:
-                if not self._streaming and not self._drawn:
-                    # All at once and nothing after it: this one parses in a thread.
-                    await self._markdown.update(whole)
-                    self._drawn = whole
-                    return
-                # Never update() before append(): after a text that ends in an empty line the
-                # next append() would replace its last block.
-                await self._markdown.append(piece)
-                self._drawn = whole
-            except Exception:  # noqa: BLE001 - parsers and lexers of foreign text run in there
-                self._broken = True
-                await self._replace(whole)
+            self._draw()
+            final = safe(text)
+            if self.source != final or (self._plain is None and needs_the_end(final)):
+                await asyncio.to_thread(self._parse, final)
+                self._changed()
 
-    async def _replace(self, text: str) -> None:
-        """Draw ``text`` from nothing."""
-        self._drawn = text
-        if self._plain is None and not too_much(text):
-            try:
-                await self._markdown.update(text)
-            except Exception:  # noqa: BLE001 - as above; plain text always works
-                await self._show_plain(text)
-        else:
-            await self._show_plain(text)
+    def _tick(self) -> None:
+        """Draw a frame, if there is something to draw and its time has come."""
+        if self._held or not self._pending or self._lock.locked() or not self._pace.due():
+            return
+        self._pace.begin()
+        self._draw()
+        self.call_after_refresh(self._pace.end)
 
-    async def _show_plain(self, text: str) -> None:
-        self._drawn = text
-        if self._plain is None:
-            self._plain = ForeignText(text)
-            await self._markdown.remove()
-            await self.mount(self._plain)
-            if self._timer is not None:
-                self._timer.stop()
-                self._timer = self.set_interval(1 / PLAIN_FRAMES_PER_S, self._tick)
+    def _draw(self) -> None:
+        """Draw what was fed since the last frame."""
+        if self._held or not self._pending:
+            return
+        piece, self._pending = self._pending, ""
+        whole = self.source + piece
+        if self._plain is not None:
+            self._plain = whole
+        elif too_much(whole):
+            self._go_plain(whole)
         else:
-            self._plain.show(text)
+            try:
+                self._document.append(piece)
+            except Exception:  # noqa: BLE001 - a parser of foreign text runs in there
+                self._go_plain(whole)
+        self._changed()
+
+    def _go_plain(self, text: str) -> None:
+        self._plain, self._laid_out_for = text, 0
+
+    def _parse(self, text: str) -> None:
+        """Read ``text`` from nothing. In any thread, with the lock held."""
+        document = Document()
+        try:
+            if too_much(text):
+                raise ValueError  # noqa: TRY301 - as what a parser raises
+            document.append(text)
+        except Exception:  # noqa: BLE001 - as above; plain text always works
+            self._go_plain(text)
+        else:
+            self._document, self._plain, self._laid_out_for = document, None, 0
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:  # noqa: ARG002
+        return container.width
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+        self._lay_out(width)
+        return len(self._rows)
+
+    def _changed(self) -> None:
+        """Lay out what is new, and repaint the rows that differ."""
+        width = self.content_size.width
+        if not width or width != self._laid_out_for:
+            self.refresh(layout=True)
+            return
+        before = self._rows[self._kept[0] :]
+        first = self._kept[0]
+        self._lay_out(width, anew=True)
+        after = self._rows[first:]
+        same = 0
+        for old, new in zip(before, after, strict=False):
+            if not old.same(new):
+                break
+            same += 1
+        for row in [row for row in self._strips if row >= first + same]:
+            del self._strips[row]
+        if len(before) != len(after):
+            self.refresh(layout=True)
+        elif same < len(after):
+            # Relative to the widget: it has neither border nor padding.
+            self.refresh(Region(0, first + same, width, len(after) - same))
+
+    def _lay_out(self, width: int, *, anew: bool = False) -> None:
+        """Rows for ``width``; those of finished blocks stay where nothing else changed."""
+        if width == self._laid_out_for and not anew:
+            return
+        if width != self._laid_out_for or self._plain is not None:
+            self._kept = (0, 0, 0)
+            self._strips.clear()
+            self._laid_out_for = width
+        rows, lines, blocks = self._kept
+        del self._rows[rows:]
+        del self._lines[lines:]
+        if self._plain is not None:
+            self._add([_plain_block(self._plain)], width)
+            return
+        self._add(self._document.finished[blocks:], width)
+        self._kept = (len(self._rows), len(self._lines), len(self._document.finished))
+        self._add(self._document.last, width)
+
+    def _add(self, blocks: list[Block], width: int) -> None:
+        if not blocks:
+            return
+        lines = list(stacked(blocks, width, tight=False))
+        if self._lines:
+            lines.insert(0, BLANK)
+        self._rows += rows_of(lines, width, number=len(self._lines))
+        self._lines += [line.content.plain for line in lines]
+
+    # --- drawing ------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """Row ``y`` of the text."""
+        width = self.content_size.width
+        if y >= len(self._rows):
+            return Strip.blank(width, self.visual_style.rich_style)
+        row, selection = self._rows[y], self.text_selection
+        if selection is not None and (span := selection.get_span(row.number)) is not None:
+            highlight = self.screen.get_visual_style("screen--selection")
+            return row.strip(width, _Styles(self), span, highlight)
+        strip = self._strips.get(y)
+        if strip is None or strip.cell_length != width:
+            strip = self._strips[y] = row.strip(width, _Styles(self), None, Style())
+        return strip
+
+    def notify_style_update(self) -> None:
+        """Another theme: the same rows in other colours."""
+        self._strips.clear()
+        super().notify_style_update()
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """What is selected, as it was written: wrapped lines are whole."""
+        return _extract(self._lines, selection), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002
+        self.refresh()
+
+    def action_link(self, number: int) -> None:
+        """A click on link ``number``."""
+        address = self._document.link(number)
+        if address:
+            self.post_message(self.LinkClicked(address))
+
+
+@dataclass(frozen=True, slots=True)
+class _Styles:
+    """The styles that rows of ``widget`` are drawn with."""
+
+    widget: Answer
+
+    @property
+    def base(self) -> Style:
+        return self.widget.visual_style
+
+    def get(self, style: str | Style) -> Style:
+        return self.widget._get_style(style)  # noqa: SLF001 - what its own content is drawn with
+
+
+def _plain_block(text: str) -> Text:
+    lines = cut_for_view(text).split("\n")
+    return Text(tuple(Line(foreign(line)) for line in lines))
+
+
+def _extract(lines: list[str], selection: Selection) -> str:
+    """The text between two places; lines may be empty, which ``Selection.extract`` may drop."""
+    start = selection.start or Offset(0, 0)
+    end = selection.end or Offset(len(lines[-1]) if lines else 0, len(lines) - 1)
+    if start.y == end.y:
+        return lines[start.y][start.x : end.x] if start.y < len(lines) else ""
+    chosen = lines[start.y : end.y + 1]
+    if not chosen:
+        return ""
+    chosen[0] = chosen[0][start.x :]
+    if end.y < len(lines):
+        chosen[-1] = chosen[-1][: end.x]
+    return "\n".join(chosen)
