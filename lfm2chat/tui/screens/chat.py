@@ -44,6 +44,7 @@ from lfm2chat.tui.widgets.sampling import SamplingPanel
 
 DRAFT_DELAY_S = 0.3
 AGES_REFRESH_S = 60.0
+DESCRIBE_S = 0.5
 
 
 class ChatScreen(ChatRegions):
@@ -55,6 +56,7 @@ class ChatScreen(ChatRegions):
         self._desk: Desk | None = None
         self._conversations: list[Conversation] = []
         self._draft_timer: Timer | None = None
+        self._describing: Timer | None = None
         # Whether a new conversation was asked for before the last one could be opened.
         self._began = False
         # Until the first conversation is read: what is typed may not overwrite an older draft.
@@ -97,6 +99,10 @@ class ChatScreen(ChatRegions):
         async with self._changing:
             turn = self._state.apply(message.event)
             await self._show_event(message.event, turn)
+            if isinstance(message.event, TextDelta):
+                self._describe_soon()
+            else:
+                self._describe()
 
     async def _show_event(self, event: Event, turn: LiveTurn | None) -> None:
         """Show ``event``; ``turn`` is the one it is about, as the state has it now."""
@@ -122,7 +128,6 @@ class ChatScreen(ChatRegions):
                 self._tell(event.message, event.hint)
             case _:
                 pass
-        self._describe()
 
     async def _finished(self, event: TurnFinished, turn: LiveTurn | None, *, here: bool) -> None:
         message = event.message
@@ -199,8 +204,16 @@ class ChatScreen(ChatRegions):
                 self._desk.sampling(self._state.shown), recommended=self._desk.recommended()
             )
 
+    def _describe_soon(self) -> None:
+        """As :meth:`_describe`, for what changes with each token: drawn less often."""
+        if self._describing is None:
+            self._describing = self.set_timer(DESCRIBE_S, self._describe)
+
     def _describe(self) -> None:
         """Status line, queue and key bar, from the state."""
+        if self._describing is not None:
+            self._describing.stop()
+            self._describing = None
         self.status.show(describe.status(self._state))
         self.waiting.show(self._state.queued.get(self._state.shown, ()))
         self.keybar.show_busy(self._state.running(self._state.shown) is not None)

@@ -27,12 +27,15 @@ from lfm2chat.tui.widgets.document import Document, needs_the_end
 from lfm2chat.tui.widgets.foreign import cut_for_view, foreign
 from lfm2chat.tui.widgets.lines import BLANK, Block, Line, Row, rows_of
 from lfm2chat.tui.widgets.markdown import too_much
+from lfm2chat.tui.widgets.placed import PlacedOnce
 
 # A text longer than this is parsed in a thread when it is shown at once.
 PARSED_AT_ONCE = 4_000
+# Rows by which an answer grows while it is written: each time the whole screen is laid out.
+ROOM = 4
 
 
-class Answer(Widget):
+class Answer(PlacedOnce, Widget):
     """One answer. ``source`` is the text that is drawn, after ``safe``."""
 
     class LinkClicked(Notice):
@@ -104,6 +107,7 @@ class Answer(Widget):
         self._streaming = self._held = False
         async with self._lock:
             self._draw()
+            self.refresh(layout=True)
             final = safe(text)
             if self.source != final or (self._plain is None and needs_the_end(final)):
                 await asyncio.to_thread(self._parse, final)
@@ -156,7 +160,9 @@ class Answer(Widget):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
         self._lay_out(width)
-        return len(self._rows)
+        rows = len(self._rows)
+        # While it grows there is room for more: a row within it is painted, and nothing else moves.
+        return -(-rows // ROOM) * ROOM if self._streaming and rows > ROOM else rows
 
     def _changed(self) -> None:
         """Lay out what is new, and repaint the rows that differ."""
@@ -175,11 +181,14 @@ class Answer(Widget):
             same += 1
         for row in [row for row in self._strips if row >= first + same]:
             del self._strips[row]
-        if len(before) != len(after):
-            self.refresh(layout=True)
-        elif same < len(after):
-            # Relative to the widget: it has neither border nor padding.
-            self.refresh(Region(0, first + same, width, len(after) - same))
+        rows = max(len(before), len(after)) - same
+        if not rows:
+            return
+        # Relative to the widget: it has neither border nor padding.
+        changed = Region(0, first + same, width, rows)
+        grows = len(self._rows) > self.size.height
+        shrinks = not self._streaming and len(before) != len(after)
+        self.refresh(changed, layout=grows or shrinks)
 
     def _lay_out(self, width: int, *, anew: bool = False) -> None:
         """Rows for ``width``; those of finished blocks stay where nothing else changed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -11,11 +10,12 @@ from lfm2chat.chat.turns import Message, MessageStatus, Role
 from lfm2chat.tui import wording
 from lfm2chat.tui.widgets.answer import Answer
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
+from lfm2chat.tui.widgets.placed import PlacedVertical
 
 ROLE_LABELS = {Role.USER: "You", Role.SYSTEM: "System", Role.TOOL: "Tool"}
 
 
-class MessageView(Vertical):
+class MessageView(PlacedVertical):
     """Base of all: a row as wide as the screen with a readable column in its middle.
 
     ``message`` is the stored one, None while it is not committed.
@@ -42,7 +42,7 @@ class WrittenView(MessageView):
         self.set_class(waiting, "-waiting")
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="column"):
+        with PlacedVertical(classes="column"):
             yield Static(Content(ROLE_LABELS.get(self._role, "")), classes="who", markup=False)
             yield ForeignText(self._text, classes="text")
 
@@ -69,7 +69,7 @@ class AnswerView(MessageView):
         self.set_class(self._streaming, "-writing")
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="column"):
+        with PlacedVertical(classes="column"):
             yield self._heading
             yield self.answer
             yield self._note

@@ -14,6 +14,7 @@ from textual import on
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message as Notice
 from textual.scrollbar import ScrollTo, ScrollUp
 from textual.widget import Widget
@@ -21,6 +22,7 @@ from textual.widgets import Static
 
 from lfm2chat.chat.turns import Message
 from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView, view_of
+from lfm2chat.tui.widgets.placed import PlacedOnce
 from lfm2chat.tui.widgets.welcome import Welcome
 
 # Laying out one frame of a stream visits every mounted widget (some seven a message): forty
@@ -33,7 +35,7 @@ LARGEST_WINDOW = 48
 NEAR_END = 3
 
 
-class Transcript(VerticalScroll):
+class Transcript(PlacedOnce, VerticalScroll):
     """The messages of one conversation, oldest first."""
 
     BINDINGS: ClassVar[list[BindingType]] = []
@@ -172,9 +174,14 @@ class Transcript(VerticalScroll):
             self._growing = True
             self.call_after_refresh(self._load_earlier)
 
-    def watch_virtual_size(self) -> None:
-        """The text grew or shrank."""
-        self._hold_end()
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        changed = super()._size_updated(size, virtual_size, container_size, layout)
+        if changed:
+            # The text grew or shrank.
+            self._hold_end()
+        return changed
 
     def on_resize(self) -> None:
         self._hold_end()
