@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -29,7 +30,7 @@ from textual.worker import Worker, WorkerState
 from lfm2chat.chat.text import safe
 from lfm2chat.errors import Lfm2ChatError, SettingsError
 from lfm2chat.paths import Paths
-from lfm2chat.runtime.events import Event
+from lfm2chat.runtime.events import Event, ModelLoaded
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings, read_settings, write_setting
 from lfm2chat.store import Store
@@ -47,6 +48,7 @@ from lfm2chat.tui.theme import DEFAULT_THEME, load_themes, packaged_themes
 QUIT_AGAIN_S = 2.0
 SAY_AGAIN_S = 10.0
 CLOSE_S = 5.0
+SWITCH_S = 0.0005
 # A terminated process has two seconds in all.
 CLOSE_ON_SIGNAL_S = 1.0
 log = logging.getLogger(__name__)
@@ -74,6 +76,9 @@ def run_app(paths: Paths, *, model: str = "", precision: str = "") -> int:
             settings=settings,
             model=model or None,
         )
+        # Between two passes the model needs the interpreter for a moment, several times a token:
+        # a frame that is being drawn lets it in so much sooner.
+        sys.setswitchinterval(SWITCH_S)
         with redirect_native_stderr(paths.log_file), modified_keys():
             app.run()
     finally:
@@ -178,6 +183,10 @@ class Lfm2ChatApp(App[None]):
         )
 
     def _emit(self, event: Event) -> None:
+        if isinstance(event, ModelLoaded):
+            # What torch and the model brought stays: looking through it for garbage, again and
+            # again, held up keys and tokens for a tenth of a second.
+            gc.freeze()
         self.chat.post_message(ServiceEvent(event))
 
     def _fail(self, message: str, hint: str) -> None:

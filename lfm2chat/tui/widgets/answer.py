@@ -31,8 +31,9 @@ from lfm2chat.tui.widgets.placed import PlacedOnce
 
 # A text longer than this is parsed in a thread when it is shown at once.
 PARSED_AT_ONCE = 4_000
-# Rows by which an answer grows while it is written: each time the whole screen is laid out.
-ROOM = 4
+# By how much an answer grows while it is written, in rows and as a share of the screen's height:
+# each time the whole screen is laid out.
+ROOM_SHARE, LEAST_ROOM, MOST_ROOM = 5, 3, 8
 
 
 class Answer(PlacedOnce, Widget):
@@ -162,7 +163,8 @@ class Answer(PlacedOnce, Widget):
         self._lay_out(width)
         rows = len(self._rows)
         # While it grows there is room for more: a row within it is painted, and nothing else moves.
-        return -(-rows // ROOM) * ROOM if self._streaming and rows > ROOM else rows
+        room = min(MOST_ROOM, max(LEAST_ROOM, self.app.size.height // ROOM_SHARE))
+        return -(-rows // room) * room if self._streaming and rows > room else rows
 
     def _changed(self) -> None:
         """Lay out what is new, and repaint the rows that differ."""

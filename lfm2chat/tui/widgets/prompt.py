@@ -14,7 +14,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Click, Key, Paste
+from textual.geometry import Region
 from textual.message import Message as Notice
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 from textual.widgets import Static, TextArea
 
 from lfm2chat.chat.text import safe
@@ -55,6 +58,7 @@ class PromptArea(TextArea):
         """Backspace in front of everything: take the last chip away."""
 
     def __init__(self) -> None:
+        self._coloured = False
         super().__init__(
             id="prompt-area",
             soft_wrap=True,
@@ -64,6 +68,18 @@ class PromptArea(TextArea):
             placeholder=PLACEHOLDER,
             compact=True,
         )
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """As the editor's own, which reads its colours from the style sheet at each key."""
+        if self._coloured:
+            return ScrollView.render_lines(self, crop)
+        self._coloured = True
+        return super().render_lines(crop)
+
+    def notify_style_update(self) -> None:
+        """Another theme: other colours."""
+        self._coloured = False
+        super().notify_style_update()
 
     async def _on_key(self, event: Key) -> None:
         if event.key == "enter":
