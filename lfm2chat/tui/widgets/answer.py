@@ -269,7 +269,7 @@ class _Styles:
 
 
 def _plain_block(text: str) -> Text:
-    lines = cut_for_view(text).split("\n")
+    lines = cut_for_view(text).expandtabs(8).split("\n")
     return Text(tuple(Line(foreign(line)) for line in lines))
 
 

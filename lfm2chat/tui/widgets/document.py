@@ -1,8 +1,8 @@
 """The Markdown of one answer, read as it comes: blocks that are finished are not read again.
 
-Knows no widgets. A block is finished when another begins below it; only the last one, and what
-was added, is parsed with the next piece. What Markdown resolves from the end of a document
-(references) comes out different when it is read so: :func:`needs_the_end` tells.
+Knows no widgets. A block is finished when another begins below it, on a line that is whole; only
+what comes after the finished ones is parsed with the next piece. What Markdown resolves from the
+end of a document (references) comes out different when it is read so: :func:`needs_the_end` tells.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def needs_the_end(text: str) -> bool:
 
 
 class Document:
-    """``source`` is all text so far; ``finished`` and ``last`` its blocks. One thread."""
+    """``source`` is all text so far; ``finished`` and ``last`` are its blocks. One thread."""
 
     def __init__(self) -> None:
         self.source = ""
@@ -43,14 +43,15 @@ class Document:
         self.source += piece
         tail = self.source[self._tail_at :]
         tokens = self._parser.parse(tail)
-        found = groups(tokens)
+        starts = [group[0].map[0] if group[0].map else 0 for group in groups(tokens)]
         blocks = Builder(self._links).blocks(tokens)
-        if len(found) > 1 and found[-1][0].map is not None:
-            self.finished += blocks[:-1]
-            blocks = blocks[-1:]
-            first_line = found[-1][0].map[0]
-            self._tail_at += sum(len(line) + 1 for line in tail.split("\n")[:first_line])
-        self.last = blocks
+        # A line that is not whole yet may still turn out to belong to the block above it.
+        whole = tail.count("\n")
+        last = max((at for at, line in enumerate(starts) if line < whole), default=0)
+        self.finished += blocks[:last]
+        self.last = blocks[last:]
+        if last:
+            self._tail_at += sum(len(line) + 1 for line in tail.split("\n")[: starts[last]])
 
     def link(self, number: int) -> str:
         """The address of link ``number``; empty where there is none."""

@@ -79,7 +79,7 @@ class _Writer:
 
     def _add(self, text: str, *styles: str | Style) -> None:
         # Entities are read by the parser: what they stand for has not been made safe.
-        first, *others = safe(text).split("\n")
+        first, *others = safe(text).expandtabs(4).split("\n")
         self._piece(first, styles)
         for line in others:
             self._end_line()
