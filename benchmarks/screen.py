@@ -58,11 +58,13 @@ class Scripted:
         self.config, self.dtype, self.device = model.config, model.dtype, model.device
 
     def next_logits(self, input_ids: Any, cache: Any, *, before_layer: Any = None) -> Any:
+        """The logits of the pass, the token that is due the likeliest."""
         logits = self._model.next_logits(input_ids, cache, before_layer=before_layer)
         logits[0, self._ids[cache.length % len(self._ids)]] = 1e4
         return logits
 
     def all_logits(self, input_ids: Any, cache: Any) -> Any:
+        """As above, after each token."""
         logits = self._model.all_logits(input_ids, cache)
         for row in range(logits.shape[1]):
             place = cache.length - logits.shape[1] + 1 + row
@@ -223,8 +225,7 @@ class OnScreen:
 
     def _characters(self) -> Iterator[str]:
         while True:
-            for character in random.sample(ALPHABET, len(ALPHABET)):
-                yield character
+            yield from random.sample(ALPHABET, len(ALPHABET))
             os.write(self._child.child_fd, b"\x15")
             self._read_for(0.3)
 

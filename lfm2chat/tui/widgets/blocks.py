@@ -125,7 +125,8 @@ class Builder:
             if token.type == "inline":
                 lines += inline_lines(token, self.links)
             elif token.content:
-                lines += [Content(line) for line in safe(token.content).expandtabs(4).split("\n")]
+                text = safe(token.content).expandtabs(4).rstrip("\n")
+                lines += [Content(line) for line in text.split("\n")]
         return Text(tuple(Line(line.stylize_before(style) if style else line) for line in lines))
 
     def _list(self, group: Sequence[Token], depth: int) -> Stack:

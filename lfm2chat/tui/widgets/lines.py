@@ -120,7 +120,8 @@ def rows_of(lines: Iterable[Line], width: int, *, number: int) -> Iterator[Row]:
         start = 0
         for turn, piece in enumerate(_pieces(line, room)):
             before = line.rest if turn else line.first
-            shown = piece if line.code else piece.rstrip_end(room)
+            # A space that a line is broken at may stand beyond the edge.
+            shown = piece if line.code or piece.cell_length <= room else piece.rstrip()
             yield Row(line, line_number, start, shown, before)
             start += len(piece)
 
