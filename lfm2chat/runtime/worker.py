@@ -5,6 +5,7 @@ The engine is imported inside the thread: it costs a second, and the screen pain
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import threading
@@ -187,6 +188,17 @@ class ModelWorker:
             log.exception("saving a context failed")
 
     def _load(self, name: str) -> None:
+        """Load a model without looking for garbage meanwhile, and never again among what it made:
+        torch alone has so many objects that one look stops every thread for 0.1 s.
+        """
+        gc.disable()
+        try:
+            self._load_and_tell(name)
+        finally:
+            gc.enable()
+            gc.freeze()
+
+    def _load_and_tell(self, name: str) -> None:
         self._emit(ModelLoading(name))
         try:
             entry = resolve_model(name, self._models_folder)

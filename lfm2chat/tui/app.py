@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -30,7 +29,7 @@ from textual.worker import Worker, WorkerState
 from lfm2chat.chat.text import safe
 from lfm2chat.errors import Lfm2ChatError, SettingsError
 from lfm2chat.paths import Paths
-from lfm2chat.runtime.events import Event, ModelLoaded
+from lfm2chat.runtime.events import Event
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings, read_settings, write_setting
 from lfm2chat.store import Store
@@ -183,10 +182,6 @@ class Lfm2ChatApp(App[None]):
         )
 
     def _emit(self, event: Event) -> None:
-        if isinstance(event, ModelLoaded):
-            # What torch and the model brought stays: looking through it for garbage, again and
-            # again, held up keys and tokens for a tenth of a second.
-            gc.freeze()
         self.chat.post_message(ServiceEvent(event))
 
     def _fail(self, message: str, hint: str) -> None:

@@ -19,6 +19,7 @@ from textual.widgets import Static
 from lfm2chat.settings import Settings
 from lfm2chat.tui.keys import COMMANDS, Command
 from lfm2chat.tui.messages import Failure
+from lfm2chat.tui.repaint import repaint_by_parts
 from lfm2chat.tui.widgets.conversations import ConversationList
 from lfm2chat.tui.widgets.keybar import KeyBar
 from lfm2chat.tui.widgets.prompt import Prompt
@@ -71,6 +72,7 @@ class ChatRegions(Screen[None]):
 
     def __init__(self, *, settings: Settings) -> None:
         super().__init__()
+        repaint_by_parts(self)
         # None: as the width has it; otherwise what the user wants.
         self._sidebar_wanted: bool | None = None if settings.sidebar else False
         self._panel_wanted = settings.sampling_panel
