@@ -134,7 +134,7 @@ def test_the_drawn_tokens_have_the_distribution_that_they_have_without_guesses(g
         top = [int(token) for token in second.topk(3).indices]
         expected |= {(one, two): float(first[one] * second[two]) for two in top}
     # 2. How often each pair is drawn with guesses, all other pairs together.
-    draws, guessed = 1000, 0
+    draws, guessed = 500, 0
     found = Counter()
     for seed in range(draws):
         counting = Counting(guide)

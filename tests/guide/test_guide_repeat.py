@@ -9,7 +9,7 @@ from guide_repeat import LONGEST, REPEAT, Repeater
 from tokenizers import Tokenizer as FastTokenizer
 
 UNSEEN = 20_261_126
-TEXTS = 60
+TEXTS = 30
 
 
 @pytest.fixture(scope="module")
