@@ -42,7 +42,7 @@ from lfm2chat.errors import ConfigError
 from lfm2chat.modelfiles.strictjson import read_json
 from lfm2chat.spec.installation import processor_name
 
-FORMAT = 3
+FORMAT = 4
 MAX_TRIALS = 64
 """Trials that are kept, the latest."""
 

@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr int32_t ABI = 4;
+constexpr int32_t ABI = 5;
 
 const lfm2::Kernels* kernels(int32_t kind, bool* usable) {
 #if defined(__x86_64__) || defined(_M_X64)

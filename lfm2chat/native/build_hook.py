@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,14 @@ def compile_library(target: Path) -> str:
 def _objects(
     compiler: list[str], kernels: dict[str, tuple[str, ...]], folder: Path
 ) -> Iterator[str]:
-    for name, flags in [*kernels.items(), *((name, ()) for name in COMMON)]:
+    def compiled(source: tuple[str, tuple[str, ...]]) -> str:
+        name, flags = source
         out = folder / f"{name}.o"
         _run([*compiler, *FLAGS, *flags, "-c", str(FOLDER / name), "-o", str(out)])
-        yield str(out)
+        return str(out)
+
+    with ThreadPoolExecutor(os.cpu_count()) as several:
+        yield from several.map(compiled, [*kernels.items(), *((name, ()) for name in COMMON)])
 
 
 def _compiler() -> list[str] | None:

@@ -32,7 +32,7 @@ struct Matrix {
 
 // How far weights are asked for before they are used, and into which cache. Which one is fastest
 // differs by a third, and from one generation of processors to the next.
-enum Ahead : int32_t { NOTHING = 0, NEAR = 1, SHORT = 2, LONG = 3 };
+enum Ahead : int32_t { NOTHING = 0, NEAR = 1, SHORT = 2, LONG = 3, PASSING = 4 };
 
 constexpr int scale_bytes(int bits) { return bits == 4 ? 1 : 2; }
 constexpr size_t level_bytes(int bits) { return size_t{PANEL_ROWS} * BLOCK_COLUMNS * bits / 8; }

@@ -3,7 +3,10 @@
 
 namespace LFM2_NAMESPACE {
 
-constexpr int MAX_ROWS = 2;
+constexpr int MAX_ROWS = 4;    // rows of one tile
+constexpr int WHOLE_ROWS = 2;  // as many at a time meet all of a panel's rows; more, half of them
+constexpr int ROW_VECTORS = 1;
+constexpr int TURNED_PAIRS = 8;
 struct F { __m256 a, b; };
 struct I { __m256i a, b; };
 struct W { __m256i a, b; };
@@ -51,17 +54,56 @@ inline __m256 half_round_bf16(__m256 v) {
   return _mm256_castsi256_ps(_mm256_and_si256(up, high));
 }
 inline F round_bf16(F v) { return {half_round_bf16(v.a), half_round_bf16(v.b)}; }
-inline __m256 half_first(const uint16_t* p) {
-  const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+inline I load_pairs(const uint16_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
 }
-inline __m256 half_second(const uint16_t* p) {
-  const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+inline F firsts(I pairs) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(pairs.a, 16)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(pairs.b, 16))};
+}
+inline F seconds(I pairs) {
   const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
-  return _mm256_castsi256_ps(_mm256_and_si256(pairs, high));
+  return {_mm256_castsi256_ps(_mm256_and_si256(pairs.a, high)),
+          _mm256_castsi256_ps(_mm256_and_si256(pairs.b, high))};
 }
-inline F load_first(const uint16_t* p) { return {half_first(p), half_first(p + 16)}; }
-inline F load_second(const uint16_t* p) { return {half_second(p), half_second(p + 16)}; }
+inline F load_first(const uint16_t* p) { return firsts(load_pairs(p)); }
+inline F load_second(const uint16_t* p) { return seconds(load_pairs(p)); }
+// Eight keys by sixteen columns: t[i] holds columns 2 i and 2 i + 1 of all of them.
+inline void half_turn_pairs(const uint16_t* keys, int count, int stride, __m256i (&t)[8]) {
+  __m256i u[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    const auto* key = reinterpret_cast<const __m256i*>(keys + size_t(i) * stride);
+    t[i] = i < count ? _mm256_loadu_si256(key) : _mm256_setzero_si256();
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    u[i] = _mm256_unpacklo_epi32(t[i], t[i + 1]);
+    u[i + 1] = _mm256_unpackhi_epi32(t[i], t[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    t[i] = _mm256_unpacklo_epi64(u[i], u[i + 2]);
+    t[i + 1] = _mm256_unpackhi_epi64(u[i], u[i + 2]);
+    t[i + 2] = _mm256_unpacklo_epi64(u[i + 1], u[i + 3]);
+    t[i + 3] = _mm256_unpackhi_epi64(u[i + 1], u[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    u[i] = _mm256_permute2x128_si256(t[i], t[i + 4], 0x20);
+    u[i + 4] = _mm256_permute2x128_si256(t[i], t[i + 4], 0x31);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) t[i] = u[i];
+}
+inline void turn_pairs(const uint16_t* keys, int count, int, int stride, I (&t)[8]) {
+  __m256i a[8], b[8];
+  half_turn_pairs(keys, count, stride, a);
+  half_turn_pairs(keys + size_t{8} * stride, count - 8, stride, b);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) t[i] = {a[i], b[i]};
+}
 inline void half_store_pairs(uint16_t* p, __m256 first, __m256 second) {
   const __m256i low = _mm256_srli_epi32(_mm256_castps_si256(first), 16);
   const __m256i pairs = _mm256_or_si256(low, _mm256_castps_si256(second));
@@ -140,7 +182,10 @@ inline I dot(I total, W w, const int8_t* four) {
   const __m256i x = spread_four(four);
   return {_mm256_dpbusd_avx_epi32(total.a, w.a, x), _mm256_dpbusd_avx_epi32(total.b, w.b, x)};
 }
-inline I dot_small(I total, W w, const int8_t* four) { return dot(total, w, four); }
+struct P {};
+inline P no_pairs() { return {}; }
+inline void dot_small(I& total, P&, W w, const int8_t* four) { total = dot(total, w, four); }
+inline void add_pairs(I&, P&) {}
 #else
 // Products of an unsigned and a signed byte are added in pairs to 16 bits, which full bytes
 // would overflow: so the weights are made signed, and their sign is given to the activations.
@@ -150,22 +195,23 @@ inline __m256i half_dot(__m256i total, __m256i w, __m256i x) {
   const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(x, s));
   return _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
-inline __m256i half_dot_small(__m256i total, __m256i w, __m256i x) {
-  const __m256i pairs = _mm256_maddubs_epi16(w, x);
-  return _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
 inline I dot(I total, W w, const int8_t* four) {
   const __m256i x = spread_four(four);
   return {half_dot(total.a, w.a, x), half_dot(total.b, w.b, x)};
 }
-inline I dot_small(I total, W w, const int8_t* four) {
+struct P { __m256i a, b; };
+inline P no_pairs() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline void dot_small(I&, P& pairs, W w, const int8_t* four) {
   const __m256i x = spread_four(four);
-  return {half_dot_small(total.a, w.a, x), half_dot_small(total.b, w.b, x)};
+  pairs.a = _mm256_add_epi16(pairs.a, _mm256_maddubs_epi16(w.a, x));
+  pairs.b = _mm256_add_epi16(pairs.b, _mm256_maddubs_epi16(w.b, x));
+}
+inline void add_pairs(I& total, P& pairs) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  total.a = _mm256_add_epi32(total.a, _mm256_madd_epi16(pairs.a, ones));
+  total.b = _mm256_add_epi32(total.b, _mm256_madd_epi16(pairs.b, ones));
+  pairs = no_pairs();
 }
 #endif
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-inline void prefetch_second(const void* p) {
-  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
-}
 
 }  // namespace LFM2_NAMESPACE

@@ -5,6 +5,9 @@ namespace LFM2_NAMESPACE {
 
 constexpr bool UNSIGNED_DOT = true;
 constexpr int MAX_ROWS = 6;  // rows of one tile: 2 x 6 sums of each kind, of 32 registers
+constexpr int WHOLE_ROWS = MAX_ROWS;
+constexpr int ROW_VECTORS = 4;  // of sums, for each of four rows, with room left for what is added
+constexpr int TURNED_PAIRS = 16;
 using F = __m512;
 using I = __m512i;
 using W = __m512i;
@@ -44,12 +47,40 @@ inline F round_bf16(F v) {
   return _mm512_castsi512_ps(_mm512_and_si512(half_up(v), high));
 }
 // Sixteen pairs of bf16 numbers: the first of each, or the second.
-inline F load_first(const uint16_t* p) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
-}
-inline F load_second(const uint16_t* p) {
+inline F firsts(I pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
+inline F seconds(I pairs) {
   const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
-  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high));
+  return _mm512_castsi512_ps(_mm512_and_si512(pairs, high));
+}
+inline F load_first(const uint16_t* p) { return firsts(_mm512_loadu_si512(p)); }
+inline F load_second(const uint16_t* p) { return seconds(_mm512_loadu_si512(p)); }
+inline void turn_pairs(const uint16_t* keys, int count, int columns, int stride, I (&t)[16]) {
+  __m512i u[LANES];
+  const __mmask32 there = columns >= 32 ? 0xffffffffu : (1u << columns) - 1;
+  for (int i = 0; i < LANES; ++i) {
+    const uint16_t* key = keys + size_t(i) * stride;
+    t[i] = i < count ? _mm512_maskz_loadu_epi16(there, key) : _mm512_setzero_si512();
+  }
+  for (int i = 0; i < LANES; i += 2) {
+    u[i] = _mm512_unpacklo_epi32(t[i], t[i + 1]);
+    u[i + 1] = _mm512_unpackhi_epi32(t[i], t[i + 1]);
+  }
+  for (int i = 0; i < LANES; i += 4) {
+    t[i] = _mm512_unpacklo_epi64(u[i], u[i + 2]);
+    t[i + 1] = _mm512_unpackhi_epi64(u[i], u[i + 2]);
+    t[i + 2] = _mm512_unpacklo_epi64(u[i + 1], u[i + 3]);
+    t[i + 3] = _mm512_unpackhi_epi64(u[i + 1], u[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    u[i] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88);
+    u[i + 4] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
+    u[i + 8] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
+    u[i + 12] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 8; ++i) {
+    t[i] = _mm512_shuffle_i32x4(u[i], u[i + 8], 0x88);
+    t[i + 8] = _mm512_shuffle_i32x4(u[i], u[i + 8], 0xdd);
+  }
 }
 // Of numbers that are bf16 already.
 inline void store_pairs(uint16_t* p, F first, F second) {
@@ -87,10 +118,9 @@ inline I dot(I total, W w, const int8_t* four) {
   std::memcpy(&packed, four, 4);
   return _mm512_dpbusd_epi32(total, w, _mm512_set1_epi32(packed));
 }
-inline I dot_small(I total, W w, const int8_t* four) { return dot(total, w, four); }
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-inline void prefetch_second(const void* p) {
-  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
-}
+struct P {};
+inline P no_pairs() { return {}; }
+inline void dot_small(I& total, P&, W w, const int8_t* four) { total = dot(total, w, four); }
+inline void add_pairs(I&, P&) {}
 
 }  // namespace LFM2_NAMESPACE

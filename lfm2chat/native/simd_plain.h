@@ -4,7 +4,10 @@
 namespace LFM2_NAMESPACE {
 
 constexpr bool UNSIGNED_DOT = true;
-constexpr int MAX_ROWS = 2;
+constexpr int MAX_ROWS = 4;
+constexpr int WHOLE_ROWS = 2;
+constexpr int ROW_VECTORS = 1;
+constexpr int TURNED_PAIRS = 8;
 struct F { float v[LANES]; };
 struct I { int32_t v[LANES]; };
 struct W { uint8_t v[64]; };
@@ -52,15 +55,28 @@ inline F round_bf16(F v) {
   LFM2_EACH bits[i] = (bits[i] + 0x7fff + ((bits[i] >> 16) & 1)) & 0xffff0000u;
   return from_bits(bits);
 }
-inline F load_first(const uint16_t* p) {
+inline F firsts(I pairs) {
   uint32_t bits[LANES];
-  LFM2_EACH bits[i] = uint32_t{p[2 * i]} << 16;
+  LFM2_EACH bits[i] = static_cast<uint32_t>(pairs.v[i]) << 16;
   return from_bits(bits);
 }
-inline F load_second(const uint16_t* p) {
+inline F seconds(I pairs) {
   uint32_t bits[LANES];
-  LFM2_EACH bits[i] = uint32_t{p[2 * i + 1]} << 16;
+  LFM2_EACH bits[i] = static_cast<uint32_t>(pairs.v[i]) & 0xffff0000u;
   return from_bits(bits);
+}
+inline I load_pairs(const uint16_t* p) {
+  I pairs;
+  LFM2_EACH pairs.v[i] = static_cast<int32_t>(uint32_t{p[2 * i]} | uint32_t{p[2 * i + 1]} << 16);
+  return pairs;
+}
+inline F load_first(const uint16_t* p) { return firsts(load_pairs(p)); }
+inline F load_second(const uint16_t* p) { return seconds(load_pairs(p)); }
+inline void turn_pairs(const uint16_t* keys, int count, int, int stride, I (&t)[8]) {
+  LFM2_EACH for (int pair = 0; pair < 8; ++pair) {
+    const uint16_t* two = keys + size_t(i) * stride + 2 * pair;
+    t[pair].v[i] = i < count ? static_cast<int32_t>(two[0] | uint32_t{two[1]} << 16) : 0;
+  }
 }
 inline void store_pairs(uint16_t* p, F first, F second) {
   uint32_t low[LANES], high[LANES];
@@ -94,9 +110,10 @@ inline I dot(I total, W w, const int8_t* four) {
   LFM2_EACH for (int k = 0; k < 4; ++k) total.v[i] += int32_t{w.v[4 * i + k]} * four[k];
   return total;
 }
-inline I dot_small(I total, W w, const int8_t* four) { return dot(total, w, four); }
-inline void prefetch(const void*) {}
-inline void prefetch_second(const void*) {}
+struct P {};
+inline P no_pairs() { return {}; }
+inline void dot_small(I& total, P&, W w, const int8_t* four) { total = dot(total, w, four); }
+inline void add_pairs(I&, P&) {}
 #undef LFM2_EACH
 
 }  // namespace LFM2_NAMESPACE

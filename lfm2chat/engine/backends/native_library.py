@@ -22,7 +22,7 @@ from torch import Tensor
 from lfm2chat.engine.quantize import PackedMatrix
 from lfm2chat.spec.installation import package_version
 
-ABI = 4
+ABI = 5
 SWITCH = "LFM2CHAT_KERNELS"
 """Environment variable: ``torch`` leaves the native kernels out, a name takes those alone."""
 
@@ -36,6 +36,7 @@ class Ahead(IntEnum):
     NEAR = 1
     SHORT = 2
     LONG = 3
+    PASSING = 4
 
 
 COMMON_AHEAD = {8: Ahead.SHORT, 6: Ahead.SHORT, 4: Ahead.NOTHING}
