@@ -218,7 +218,9 @@ class OwnEngine:
         mark = str((place / "model.safetensors").stat().st_mtime_ns)
         self._torch = torch
         self._packed = open_packed(place, kind, saved=saved, fingerprint=mark)
-        self._model = run_packed(self._packed, threads=threads)
+        # As the application does: the fastest kernels, tried once and kept beside the folder.
+        trials = place.with_name("kernels.json")
+        self._model = run_packed(self._packed, threads=threads, trials=trials)
         self._threads = threads
         self._new_cache: Callable[[], Any] = lambda: HybridCache(
             self._model.config, dtype=self._model.dtype, capacity=4096

@@ -3,7 +3,7 @@
 
 namespace LFM2_NAMESPACE {
 
-constexpr int MAX_ROWS = 4;    // rows of one tile
+constexpr int MAX_ROWS = 6;    // rows of one tile
 constexpr int WHOLE_ROWS = 2;  // as many at a time meet all of a panel's rows; more, half of them
 constexpr int ROW_VECTORS = 1;
 constexpr int TURNED_PAIRS = 8;
@@ -190,10 +190,18 @@ inline void add_pairs(I&, P&) {}
 // Products of an unsigned and a signed byte are added in pairs to 16 bits, which full bytes
 // would overflow: so the weights are made signed, and their sign is given to the activations.
 constexpr bool UNSIGNED_DOT = false;
+// Finishes a sum before the next is begun: compilers like to begin all of them, for which there
+// are too few registers.
+inline __m256i now(__m256i v) {
+#if defined(__GNUC__)
+  asm volatile("" : "+x"(v));
+#endif
+  return v;
+}
 inline __m256i half_dot(__m256i total, __m256i w, __m256i x) {
   const __m256i s = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
   const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(x, s));
-  return _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  return now(_mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
 }
 inline I dot(I total, W w, const int8_t* four) {
   const __m256i x = spread_four(four);
@@ -203,8 +211,8 @@ struct P { __m256i a, b; };
 inline P no_pairs() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 inline void dot_small(I&, P& pairs, W w, const int8_t* four) {
   const __m256i x = spread_four(four);
-  pairs.a = _mm256_add_epi16(pairs.a, _mm256_maddubs_epi16(w.a, x));
-  pairs.b = _mm256_add_epi16(pairs.b, _mm256_maddubs_epi16(w.b, x));
+  pairs.a = now(_mm256_add_epi16(pairs.a, _mm256_maddubs_epi16(w.a, x)));
+  pairs.b = now(_mm256_add_epi16(pairs.b, _mm256_maddubs_epi16(w.b, x)));
 }
 inline void add_pairs(I& total, P& pairs) {
   const __m256i ones = _mm256_set1_epi16(1);

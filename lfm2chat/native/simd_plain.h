@@ -4,7 +4,7 @@
 namespace LFM2_NAMESPACE {
 
 constexpr bool UNSIGNED_DOT = true;
-constexpr int MAX_ROWS = 4;
+constexpr int MAX_ROWS = 6;
 constexpr int WHOLE_ROWS = 2;
 constexpr int ROW_VECTORS = 1;
 constexpr int TURNED_PAIRS = 8;
