@@ -1,6 +1,7 @@
 """What every test may use: a home of its own, and small models on disk."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.models import guide_folder
+
+# Two tests run side by side: torch, here and in the processes they start, takes one core for each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples each time, however slow the machine: a gate is no lottery.
 settings.register_profile("lfm2chat", deadline=None, derandomize=True, max_examples=60)

@@ -77,7 +77,7 @@ class PrefillProgress:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """New answer text, joined to at most 30 events a second.
+    """New answer text, joined to at most 20 events a second.
 
     ``context_used`` counts all tokens that the model sees now; ``decode_s`` is measured from
     the first answer token, so the rate is ``(generated_tokens - 1) / decode_s``.

@@ -1,6 +1,6 @@
 """One turn on the worker's thread: the branch from the store, the answer into it, events out.
 
-Text is joined to at most 30 events a second: the screen cannot use more, and each costs it work.
+Text is joined to at most 20 events a second: the screen cannot use more, and each costs it work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 from lfm2chat.store import Store
 
-EVENT_S = 1 / 30
+EVENT_S = 1 / 20
 NOWHERE = Message(
     id=0,
     conversation_id=0,

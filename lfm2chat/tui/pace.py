@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-SHARE = 0.05
+SHARE = 0.035
 """Of one core."""
 SHORTEST_S = 1 / 20
 LONGEST_S = 0.5
