@@ -72,10 +72,14 @@ inline F load_second(const uint16_t* p) { return seconds(load_pairs(p)); }
 // Eight keys by sixteen columns: t[i] holds columns 2 i and 2 i + 1 of all of them.
 inline void half_turn_pairs(const uint16_t* keys, int count, int stride, __m256i (&t)[8]) {
   __m256i u[8];
+  const auto key = [=](int i) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(keys + size_t(i) * stride));
+  };
+  if (count >= 8) {  // nearly always: no question for each
 #pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    const auto* key = reinterpret_cast<const __m256i*>(keys + size_t(i) * stride);
-    t[i] = i < count ? _mm256_loadu_si256(key) : _mm256_setzero_si256();
+    for (int i = 0; i < 8; ++i) t[i] = key(i);
+  } else {
+    for (int i = 0; i < 8; ++i) t[i] = i < count ? key(i) : _mm256_setzero_si256();
   }
 #pragma GCC unroll 4
   for (int i = 0; i < 8; i += 2) {
