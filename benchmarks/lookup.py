@@ -4,10 +4,10 @@
 
 Real passes of a model with random weights (of a real size), scripted acceptance: the answer is
 known from a run without guesses, and each guess is right with a given chance, whatever the model.
-Greedy, from a short context; runs with and without guesses take turns, and the medians of their
-ratios are printed, with the break-even: the least acceptance at which guessing is worth it, from
-what passes of each size took. Texts are compared: they must be the same token by token. The last
-line is one JSON object.
+Greedy, from a short context; an answer with guesses and one without are written by turns, token by
+token, and the medians of their ratios are printed, with the break-even: the least acceptance at
+which guessing is worth it, from what passes of each size took. Texts are compared: they must be
+the same token by token. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -55,29 +57,64 @@ class Scripted:
         return [one if self._random.random() < self._share else one + 1 for one in coming]
 
 
-def write(
-    model: Any, tokens: int, drafts: Scripted | None, costs: PassCosts
-) -> tuple[float, list[int]]:
-    """Seconds that an answer of ``tokens`` takes after its first, and its ids."""
-    cache = HybridCache(model.config, dtype=model.dtype, capacity=1024)
-    logits = model.next_logits(torch.tensor([CONTEXT]), cache)[0]
-    params = SamplingParams(
-        temperature=0.0, min_p=0.0, repetition_penalty=1.05, max_new_tokens=tokens, seed=1
-    )
-    ids, started = [], 0.0
-    for token in decode(
-        model,
-        logits,
-        cache,
-        params,
-        context_ids=CONTEXT,
-        eos_token_ids=frozenset(),
-        drafts=drafts,
-        costs=costs,
-    ):
-        ids.append(token.id)
-        started = started or time.perf_counter()
-    return time.perf_counter() - started, ids
+@dataclass
+class Answer:
+    """One answer of ``tokens`` ids, written a token at a time, and the seconds that it took."""
+
+    model: Any
+    tokens: int
+    costs: PassCosts = field(default_factory=PassCosts)
+    drafts: Scripted | None = None
+    ids: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def written(self) -> Iterator[None]:
+        """Write it: one token each time; the first, which follows the reading, is not timed."""
+        cache = HybridCache(self.model.config, dtype=self.model.dtype, capacity=1024)
+        logits = self.model.next_logits(torch.tensor([CONTEXT]), cache)[0]
+        params = SamplingParams(
+            temperature=0.0,
+            min_p=0.0,
+            repetition_penalty=1.05,
+            max_new_tokens=self.tokens,
+            seed=1,
+        )
+        coming = decode(
+            self.model,
+            logits,
+            cache,
+            params,
+            context_ids=CONTEXT,
+            eos_token_ids=frozenset(),
+            drafts=self.drafts,
+            costs=self.costs,
+        )
+        self.ids.append(next(coming).id)
+        started = time.perf_counter()
+        for token in coming:
+            self.seconds += time.perf_counter() - started
+            self.ids.append(token.id)
+            yield
+            started = time.perf_counter()
+
+
+def write(*answers: Answer) -> None:
+    """Write them by turns, a token of each: what other programs take, they take from all."""
+    for _ in zip(*(answer.written() for answer in answers), strict=True):
+        pass
+
+
+def note_costs(model: Any, ids: Sequence[int], costs: PassCosts) -> None:
+    """What passes of each size cost, before anything is timed: by turns."""
+    cache = HybridCache(model.config, dtype=model.dtype, capacity=256)
+    model.next_logits(torch.tensor([CONTEXT]), cache)
+    for _ in range(8):
+        for rows in (1, *(length + 1 for length in LENGTHS)):
+            started = time.perf_counter()
+            cache.hold()
+            model.all_logits(torch.tensor([ids[:rows]]), cache)
+            cache.keep(1)
+            costs.note(rows, time.perf_counter() - started)
 
 
 def break_even(costs: PassCosts) -> float:
@@ -97,25 +134,21 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
     packed = random_packed(published_config(options.model), Precision(precision))
     kernels = fastest_kernels(packed, threads=options.threads)
     model = run_packed(packed, threads=options.threads, kernels=kernels)
-    costs = PassCosts()
-    _, truth = write(model, options.tokens, None, costs)
-    for length in LENGTHS:  # what passes cost, before anything is timed
-        for _ in range(4):
-            cache = HybridCache(model.config, dtype=model.dtype, capacity=256)
-            model.next_logits(torch.tensor([CONTEXT]), cache)
-            for rows in (1, length + 1):
-                started = time.perf_counter()
-                cache.hold()
-                model.all_logits(torch.tensor([truth[:rows]]), cache)
-                costs.note(rows, time.perf_counter() - started)
+    first = Answer(model, options.tokens)
+    write(first)
+    truth, costs = first.ids, PassCosts()
+    note_costs(model, truth, costs)
+    measured = deepcopy(costs)
     ratios: dict[float, list[float]] = {share: [] for share in SHARES}
     for number in range(options.rounds):
         for share in SHARES:
-            plain, ids = write(model, options.tokens, None, PassCosts())
-            guessed, also = write(model, options.tokens, Scripted(truth, share, seed=number), costs)
-            assert ids == also == truth, "guesses changed the text"
-            ratios[share].append(plain / guessed)
-    return report(precision, options.model, ratios, costs)
+            plain = Answer(model, options.tokens)
+            drafts = Scripted(truth, share, seed=number)
+            guessed = Answer(model, options.tokens, costs, drafts)
+            write(plain, guessed)
+            assert plain.ids == guessed.ids == truth, "guesses changed the text"
+            ratios[share].append(plain.seconds / guessed.seconds)
+    return report(precision, options.model, ratios, measured)
 
 
 def report(

@@ -38,7 +38,7 @@ LENGTHS = (2, 5, 11)
 WORTH = 1.05
 """A draft must promise so many times the tokens a second."""
 
-FORGET = 0.8
+FORGET = 0.9
 """What one draft told counts so much less with each later one."""
 
 SHORTEST_REST, LONGEST_REST = 16, 128
@@ -104,11 +104,14 @@ class PassCosts:
         self._taken[rows].append(seconds)
 
     def ratio(self, rows: int) -> float:
-        """The cost of a pass over ``rows`` tokens, as a multiple of one over a single token."""
+        """The cost of a pass over ``rows`` tokens, as a multiple of one over a single token.
+
+        At least 1: what is less was measured while something else slowed the machine down.
+        """
         single, several = self._taken.get(1), self._taken.get(rows)
         if not single or not several:
             return 1.0 + COST_OF_A_ROW * (rows - 1)
-        return statistics.median(several) / statistics.median(single)
+        return max(1.0, statistics.median(several) / statistics.median(single))
 
 
 class Payoff:
