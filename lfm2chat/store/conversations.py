@@ -14,12 +14,15 @@ from lfm2chat.chat.turns import Conversation, Message, MessageStatus
 from lfm2chat.errors import StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
+from lfm2chat.store.backups import back_up
 from lfm2chat.store.db import open_writer, storage_errors
 from lfm2chat.store.leases import WriterLease
-from lfm2chat.store.migrations import NEWEST_VERSION, migrate
+from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
 from lfm2chat.store.readers import Readers
 from lfm2chat.store.rows import loaded_text, pack_ids, stored_sampling, stored_text
+from lfm2chat.store.search import MOST_HITS, Hit, search
+from lfm2chat.store.search_index import follow, indexed, is_damaged, rebuild
 from lfm2chat.store.writer import StoreWriter
 
 
@@ -63,7 +66,10 @@ class Store:
         connection = open_writer(path, newest_version=NEWEST_VERSION)
         try:
             with storage_errors(path):
+                if 0 < version(connection) < NEWEST_VERSION:
+                    back_up(path)
                 migrate(connection)
+                follow(connection)
                 _recover(connection, lease)
         except BaseException:
             connection.close()
@@ -331,6 +337,31 @@ class Store:
         with self._readers.snapshot() as connection:
             return reads.root_rows(connection, conversation_id)
 
+    def search(self, query: str, *, typing: bool = False, limit: int = MOST_HITS) -> list[Hit]:
+        """What holds every word of ``query``: titles, then messages, the best first.
+
+        ``"words in quotes"`` are looked for in that order, ``begin*`` for words that begin so;
+        ``typing``: the last word may still grow. Nothing of the trash. A damaged index is made
+        anew first, which takes a few seconds for 100,000 messages.
+
+        Raises:
+            StoreError: The store cannot be read, or is closed.
+        """
+        damaged = False
+        try:
+            with self._readers.snapshot() as connection:
+                try:
+                    return search(connection, query, typing=typing, limit=limit)
+                except sqlite3.DatabaseError as error:
+                    damaged = is_damaged(error, connection)
+                    raise
+        except StoreError:
+            if not damaged:
+                raise
+        self._writer.submit(rebuild).result()
+        with self._readers.snapshot() as connection:
+            return search(connection, query, typing=typing, limit=limit)
+
     def message(self, message_id: int) -> Message:
         """One message.
 
@@ -347,7 +378,7 @@ def _recover(connection: sqlite3.Connection, lease: WriterLease) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        operations.interrupt_answers(connection, own=lease, closing=False)
+        indexed(connection, lambda it: operations.interrupt_answers(it, own=lease, closing=False))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

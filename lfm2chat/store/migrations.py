@@ -9,6 +9,10 @@ Schema 1: a conversation is a tree of messages (``parent_id``) with a movable ti
 by a clock. ``conversation.change`` counts up over all conversations with every new or finished
 message; the list is ordered by it. While an answer is written, its text lies in ``chunk`` and
 its ``writer`` names the process (see :mod:`lfm2chat.store.leases`).
+
+Schema 2: full-text indexes over finished messages and over titles, without a copy of the texts
+(https://sqlite.org/fts5.html#external_content_tables), kept by :mod:`lfm2chat.store.search_index`.
+A message that is being written is not in them: a flushed piece costs the same as before.
 """
 
 from __future__ import annotations
@@ -19,6 +23,22 @@ from collections.abc import Sequence
 from lfm2chat.store.db import APPLICATION_ID
 
 Migrations = Sequence[Sequence[str]]
+
+SEARCH_TABLES = {
+    "message_search": """
+        CREATE VIRTUAL TABLE message_search USING fts5 (
+            text, content = 'finished_message', content_rowid = 'id',
+            tokenize = "unicode61 remove_diacritics 2", prefix = '2 3'
+        )
+        """,
+    "title_search": """
+        CREATE VIRTUAL TABLE title_search USING fts5 (
+            title, content = 'conversation', content_rowid = 'id',
+            tokenize = "unicode61 remove_diacritics 2", prefix = '2 3'
+        )
+        """,
+}
+"""The indexes by name; they hold nothing that cannot be made again from the other tables."""
 
 MIGRATIONS: Migrations = (
     (
@@ -80,6 +100,15 @@ MIGRATIONS: Migrations = (
         )
         """,
     ),
+    (
+        """
+        CREATE VIEW finished_message AS
+            SELECT id, text FROM message WHERE status <> 'writing'
+        """,
+        *SEARCH_TABLES.values(),
+        "INSERT INTO message_search (message_search) VALUES ('rebuild')",
+        "INSERT INTO title_search (title_search) VALUES ('rebuild')",
+    ),
 )
 
 NEWEST_VERSION = len(MIGRATIONS)
@@ -95,11 +124,11 @@ def migrate(connection: sqlite3.Connection, *, migrations: Migrations = MIGRATIO
     Raises:
         sqlite3.Error: A statement failed; the file is as it was.
     """
-    if _version(connection) >= len(migrations):
+    if version(connection) >= len(migrations):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for number in range(_version(connection), len(migrations)):
+        for number in range(version(connection), len(migrations)):
             for statement in migrations[number]:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={number + 1}")
@@ -110,5 +139,6 @@ def migrate(connection: sqlite3.Connection, *, migrations: Migrations = MIGRATIO
         raise
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version(connection: sqlite3.Connection) -> int:
+    """The schema of the file; 0 for a new one."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from lfm2chat.errors import StoreError
 from lfm2chat.store.db import as_store_error
+from lfm2chat.store.search_index import indexed
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Result]
@@ -100,7 +101,7 @@ class StoreWriter:
         self._refuse_lost_file()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            result = operation(self._connection)
+            result = indexed(self._connection, operation)
             self._connection.execute("COMMIT")
         except BaseException:
             # SQLite has rolled back by itself after some errors, such as a full disk.

@@ -25,8 +25,8 @@ LATER = (
     ("CREATE INDEX preset_name ON preset (name)",),
 )
 # BEGIN, the statements, a user_version for each migration and COMMIT.
-STEPS_TO_FIRST = 2 + len(MIGRATIONS[0]) + 1
-STEPS_TO_LATER = 2 + len(LATER[1]) + len(LATER[2]) + 2
+STEPS_TO_FIRST = 2 + sum(len(statements) + 1 for statements in MIGRATIONS)
+STEPS_TO_LATER = 2 + sum(len(statements) + 1 for statements in LATER[len(MIGRATIONS) :])
 
 
 class Stopping(sqlite3.Connection):

@@ -1,0 +1,96 @@
+"""Copies of the whole store, made before its schema changes and once a week.
+
+They lie in ``backups/`` beside the store, as private as it, with a number that only grows: clocks
+jump. A copy appears under its name once all of it is on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import time
+from pathlib import Path
+
+from lfm2chat.paths import PRIVATE_DIR, PRIVATE_FILE
+from lfm2chat.store.db import open_reader, storage_errors
+from lfm2chat.store.migrations import version
+
+KEPT = 3
+EVERY_S = 7 * 24 * 3600.0
+_NAME = re.compile(r"(?P<stem>.+)\.(?P<number>[0-9]{4,})\.schema[0-9]+\.db")
+
+
+def backups(store: Path) -> list[Path]:
+    """The copies of ``store``, oldest first."""
+    found: list[tuple[int, Path]] = []
+    with contextlib.suppress(FileNotFoundError):
+        for path in _folder(store).iterdir():
+            match = _NAME.fullmatch(path.name)
+            if match and match["stem"] == store.stem:
+                found.append((int(match["number"]), path))
+    return [path for _, path in sorted(found)]
+
+
+def back_up(store: Path, *, keep: int = KEPT) -> Path:
+    """Copy ``store`` as it is now, whoever is writing, and drop all copies but the last ``keep``.
+
+    Any thread; blocks for about 2 ms a megabyte.
+
+    Raises:
+        DiskFullError: No space for a copy; the earlier ones are untouched.
+        StoreError: The folder cannot be written, or the store not read.
+    """
+    folder = _folder(store)
+    earlier = backups(store)
+    number = int(_numbered(earlier[-1])) + 1 if earlier else 1
+    part = folder / f"{store.stem}.{os.getpid()}.part"
+    with storage_errors(folder), contextlib.closing(open_reader(store)) as source:
+        folder.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+        target = folder / f"{store.stem}.{number:04d}.schema{version(source)}.db"
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE_FILE))
+        try:
+            _copy(source, part)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        for path in earlier[: max(0, len(earlier) + 1 - keep)]:
+            path.unlink(missing_ok=True)
+    return target
+
+
+def due(store: Path, *, now: float | None = None) -> bool:
+    """Whether the last copy is older than a week, or from the future, or there is none."""
+    made = backups(store)
+    if not made:
+        return True
+    try:
+        age = (time.time() if now is None else now) - made[-1].stat().st_mtime
+    except FileNotFoundError:
+        return True
+    return not -EVERY_S <= age < EVERY_S
+
+
+def _copy(source: sqlite3.Connection, path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
+        source.backup(target)
+        # A copy is one file: in the log's mode it would want a second one beside it.
+        target.execute("PRAGMA journal_mode=DELETE")
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _folder(store: Path) -> Path:
+    return store.parent / "backups"
+
+
+def _numbered(path: Path) -> str:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None  # only names that matched come here
+    return match["number"]
