@@ -2,7 +2,8 @@
 
     Lfm2ChatError                     exit code 1
     ├── UsageError                    2   a value or a combination that cannot be meant
-    │   └── SettingsError             2   config.toml or an option holds a bad value
+    │   ├── SettingsError             2   config.toml or an option holds a bad value
+    │   └── ArchiveError              2   a file of conversations cannot be read; names the line
     ├── ModelError                    3   a model is missing, refused or broken
     │   ├── ModelNotFoundError        3   no folder by that name; lists the places looked at
     │   ├── ConfigError               3   config.json is not one this engine can run
@@ -51,6 +52,10 @@ class UsageError(Lfm2ChatError):
 
 class SettingsError(UsageError):
     """A setting or a sampling parameter is out of its range or of the wrong type."""
+
+
+class ArchiveError(UsageError):
+    """A file of conversations is not one, or a line of it cannot be meant."""
 
 
 class ModelError(Lfm2ChatError):

@@ -14,19 +14,19 @@ from lfm2chat.chat.turns import Conversation, Message, MessageStatus
 from lfm2chat.errors import StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
+from lfm2chat.store.archive import Tree
 from lfm2chat.store.backups import back_up
 from lfm2chat.store.db import open_writer, storage_errors
 from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
-from lfm2chat.store.readers import Readers
-from lfm2chat.store.rows import loaded_text, pack_ids, stored_sampling, stored_text
-from lfm2chat.store.search import MOST_HITS, Hit, search
-from lfm2chat.store.search_index import follow, indexed, is_damaged, rebuild
+from lfm2chat.store.questions import Questions
+from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
+from lfm2chat.store.search_index import follow, indexed, rebuild
 from lfm2chat.store.writer import StoreWriter
 
 
-class Store:
+class Store(Questions):
     """Every conversation, in one SQLite file.
 
     Threads: everything may be called from any thread. Writes go to the one writer thread and
@@ -49,7 +49,7 @@ class Store:
         self._lease = lease
         self._clock = clock
         self._writer = StoreWriter(connection, path)
-        self._readers = Readers(path)
+        super().__init__(path, lambda: self._writer.submit(rebuild).result())
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Self:
@@ -278,6 +278,39 @@ class Store:
             )
         )
 
+    def delete_conversation(self, conversation_id: int) -> Future[None]:
+        """Delete it for ever: no word of it is left in the store, its log or its copies.
+
+        Copies of the store are replaced by a new one. A disk may still keep what it wrote.
+
+        Raises:
+            ConversationNotFoundError: No conversation has that number.
+            StoreError: An answer in it is being written.
+        """
+
+        def delete(connection: sqlite3.Connection) -> None:
+            operations.delete_conversation(connection, conversation_id, own=self._lease)
+
+        deleted = self._writer.submit(delete)
+        cleaned = self._writer.without_a_trace()
+        result: Future[None] = Future()
+
+        def tell(_: Future[None]) -> None:
+            error = deleted.exception() or cleaned.exception()
+            if error is None:
+                result.set_result(None)
+            else:
+                result.set_exception(error)
+
+        cleaned.add_done_callback(tell)
+        return result
+
+    def add_conversations(self, trees: Sequence[Tree]) -> Future[list[Conversation]]:
+        """Conversations from elsewhere, all or none; the last one is at the top of the list."""
+        return self._writer.submit(
+            lambda connection: [operations.insert_tree(connection, tree) for tree in trees]
+        )
+
     def keep_unsent(self, draft: str) -> Future[None]:
         """Keep what stands in the prompt of a conversation that is not there yet."""
         text = stored_text(draft)
@@ -286,90 +319,6 @@ class Store:
             connection.execute("INSERT OR REPLACE INTO unsent (id, draft) VALUES (1, ?)", (text,))
 
         return self._writer.submit(keep)
-
-    # Reads
-
-    def unsent(self) -> str:
-        """What :meth:`keep_unsent` kept last; empty at first."""
-        with self._readers.snapshot() as connection:
-            row = connection.execute("SELECT draft FROM unsent").fetchone()
-        return loaded_text(row[0]) if row else ""
-
-    def conversations(
-        self, *, trashed: bool = False, limit: int | None = None
-    ) -> list[Conversation]:
-        """Those outside (or inside) the trash, newest message or finished answer first."""
-        with self._readers.snapshot() as connection:
-            return reads.conversation_rows(connection, trashed=trashed, limit=limit)
-
-    def last_conversation(self) -> Conversation | None:
-        """The first of :meth:`conversations`, or None when there is none."""
-        return next(iter(self.conversations(limit=1)), None)
-
-    def conversation(self, conversation_id: int) -> Conversation:
-        """One conversation, in the trash or not.
-
-        Raises:
-            ConversationNotFoundError: No conversation has that number.
-        """
-        with self._readers.snapshot() as connection:
-            return reads.conversation_row(connection, conversation_id)
-
-    def branch(self, conversation_id: int, tip_id: int | None = None) -> list[Message]:
-        """The messages from the root to ``tip_id``, by default the conversation's tip.
-
-        An answer that is being written has the text that was flushed so far.
-
-        Raises:
-            ConversationNotFoundError: No conversation has that number.
-            StoreError: ``tip_id`` is no message of this conversation.
-        """
-        with self._readers.snapshot() as connection:
-            return reads.branch_rows(connection, conversation_id, tip_id)
-
-    def children(self, message_id: int) -> list[Message]:
-        """The messages right below ``message_id``, oldest first."""
-        with self._readers.snapshot() as connection:
-            return reads.child_rows(connection, message_id)
-
-    def roots(self, conversation_id: int) -> list[Message]:
-        """The first messages of a conversation (several when the first was edited)."""
-        with self._readers.snapshot() as connection:
-            return reads.root_rows(connection, conversation_id)
-
-    def search(self, query: str, *, typing: bool = False, limit: int = MOST_HITS) -> list[Hit]:
-        """What holds every word of ``query``: titles, then messages, the best first.
-
-        ``"words in quotes"`` are looked for in that order, ``begin*`` for words that begin so;
-        ``typing``: the last word may still grow. Nothing of the trash. A damaged index is made
-        anew first, which takes a few seconds for 100,000 messages.
-
-        Raises:
-            StoreError: The store cannot be read, or is closed.
-        """
-        damaged = False
-        try:
-            with self._readers.snapshot() as connection:
-                try:
-                    return search(connection, query, typing=typing, limit=limit)
-                except sqlite3.DatabaseError as error:
-                    damaged = is_damaged(error, connection)
-                    raise
-        except StoreError:
-            if not damaged:
-                raise
-        self._writer.submit(rebuild).result()
-        with self._readers.snapshot() as connection:
-            return search(connection, query, typing=typing, limit=limit)
-
-    def message(self, message_id: int) -> Message:
-        """One message.
-
-        Raises:
-            StoreError: No message has that number.
-        """
-        with self._readers.snapshot() as connection:
-            return reads.message_row(connection, message_id)
 
 
 def _recover(connection: sqlite3.Connection, lease: WriterLease) -> None:

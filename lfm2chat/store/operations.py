@@ -13,6 +13,7 @@ from typing import Any
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
+from lfm2chat.store.archive import Tree
 from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.reads import (
     conversation_row,
@@ -122,6 +123,75 @@ def insert_turn(
     mark_changed(connection, conversation_id, now=now)
     conversation = set_columns(connection, conversation_id, changes)
     return conversation, message_row(connection, user_id), message_row(connection, assistant_id)
+
+
+def insert_tree(connection: sqlite3.Connection, tree: Tree) -> Conversation:
+    """A conversation from elsewhere, with new numbers, at the top of the list."""
+    one = tree.conversation
+    number = insert_conversation(
+        connection,
+        title=one.title,
+        model=one.model,
+        system_prompt=one.system_prompt,
+        sampling=one.sampling,
+        now=one.created_at,
+    )
+    numbers: dict[int | None, int | None] = {None: None}
+    for message in tree.messages:
+        cursor = connection.execute(
+            "INSERT INTO message (conversation_id, parent_id, role, status, created_at, model, "
+            "tokenizer_hash, finish_reason, seed, sampling, timing, error, text, token_ids) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                numbers[message.parent_id],
+                message.role,
+                message.status,
+                message.created_at,
+                stored_text(message.model),
+                stored_text(message.tokenizer_hash),
+                message.finish_reason,
+                message.seed,
+                stored_sampling(message.sampling),
+                stored_timing(message.timing),
+                stored_text(message.error),
+                stored_text(message.text),
+                pack_ids(message.token_ids),
+            ),
+        )
+        numbers[message.id] = _new_id(cursor)
+    return set_columns(
+        connection,
+        number,
+        {
+            "tip_id": numbers[one.tip_id],
+            "updated_at": one.updated_at,
+            "trashed_at": one.trashed_at,
+            "draft": stored_text(one.draft),
+        },
+    )
+
+
+def delete_conversation(
+    connection: sqlite3.Connection, conversation_id: int, *, own: WriterLease
+) -> None:
+    """Delete a conversation and its messages for ever, from the indexes too.
+
+    Raises:
+        ConversationNotFoundError: No conversation has that number.
+        StoreError: An answer in it is being written, here or by another process.
+    """
+    conversation_row(connection, conversation_id)
+    for row in connection.execute(
+        "SELECT writer FROM message WHERE conversation_id = ? AND status = 'writing'",
+        (conversation_id,),
+    ):
+        if _is_written(row["writer"], own, closing=False):
+            raise StoreError(
+                f"an answer in conversation {conversation_id} is being written",
+                hint="stop it first, or wait until it is finished",
+            )
+    connection.execute("DELETE FROM conversation WHERE id = ?", (conversation_id,))
 
 
 def insert_chunk(connection: sqlite3.Connection, message_id: int, text: str) -> None:

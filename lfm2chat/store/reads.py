@@ -92,6 +92,14 @@ def branch_rows(
     return messages
 
 
+def tree_rows(connection: sqlite3.Connection, conversation_id: int) -> list[Message]:
+    """All messages of a conversation, by id: parents first."""
+    rows = connection.execute(
+        _MESSAGE + "WHERE conversation_id = ? ORDER BY id", (conversation_id,)
+    )
+    return _messages(connection, rows)
+
+
 def child_rows(connection: sqlite3.Connection, message_id: int) -> list[Message]:
     """The messages whose parent is ``message_id``, oldest first."""
     rows = connection.execute(_MESSAGE + "WHERE parent_id = ? ORDER BY id", (message_id,))

@@ -127,6 +127,15 @@ def rebuild(connection: sqlite3.Connection) -> None:
         connection.execute(f"INSERT INTO {name} ({name}) VALUES ('rebuild')")  # noqa: S608 - own names
 
 
+def forget_deleted(connection: sqlite3.Connection) -> None:
+    """Merge the indexes: the words of what was deleted stand in them until then.
+
+    Inside the caller's transaction; seconds for 100,000 messages.
+    """
+    for name in SEARCH_TABLES:
+        connection.execute(f"INSERT INTO {name} ({name}) VALUES ('optimize')")  # noqa: S608 - own names
+
+
 def is_damaged(error: sqlite3.Error, connection: sqlite3.Connection) -> bool:
     """Whether ``error`` comes of a damaged index: it says so, or an index cannot be read."""
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CORRUPT_VTAB:

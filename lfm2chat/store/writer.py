@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lfm2chat.errors import StoreError
+from lfm2chat.store.backups import back_up, backups
 from lfm2chat.store.db import as_store_error
-from lfm2chat.store.search_index import indexed
+from lfm2chat.store.search_index import forget_deleted, indexed
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Result]
@@ -69,6 +70,21 @@ class StoreWriter:
             StoreError(f"{self._path} is closed already", hint="start lfm2chat again")
         )
         return future
+
+    def without_a_trace(self) -> Future[None]:
+        """Leave nothing of what was deleted before: neither in the indexes, nor in the log, nor in
+        copies of the store, which a new one replaces where there are any.
+        """
+
+        def leave_nothing(connection: sqlite3.Connection) -> None:
+            forget_deleted(connection)
+            connection.execute("COMMIT")
+            self._empty_log()
+            if backups(self._path):
+                back_up(self._path, keep=1)
+            connection.execute("BEGIN IMMEDIATE")
+
+        return self.submit(leave_nothing)
 
     def close(self) -> None:
         """Run everything queued, then close the connection and end the thread. Twice is fine.
@@ -129,10 +145,15 @@ class StoreWriter:
         try:
             if self._commits_to_wait > 0 or self._wal.stat().st_size < CHECKPOINT_BYTES:
                 return
-            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            busy = not self._empty_log()
         except (sqlite3.Error, OSError):
             busy = True  # The commits are safe in the log; a full disk has room again later.
         self._commits_to_wait = _COMMITS_BETWEEN_TRIES if busy else 0
+
+    def _empty_log(self) -> bool:
+        """Move the log into the database and cut it to nothing; False: somebody is reading."""
+        row = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not row[0]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
