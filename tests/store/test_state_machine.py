@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import sqlite3
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +24,16 @@ from hypothesis.stateful import (
 )
 
 from lfm2chat.chat.turns import MessageStatus
+from lfm2chat.errors import ConversationNotFoundError, StoreError
 from lfm2chat.spec import FinishReason
 from lfm2chat.store import Store
+from lfm2chat.store.migrations import SEARCH_TABLES
 
-# Everything that Python calls text, lone surrogates and NUL too.
-texts = st.text(st.characters(exclude_categories=[]), max_size=20)
+# Everything that Python calls text, lone surrogates and NUL too; and what can be searched for.
+WORDS = ("zebra", "lion")
+texts = st.text(st.characters(exclude_categories=[]), max_size=20) | st.lists(
+    st.sampled_from(WORDS), max_size=3
+).map(" ".join)
 
 
 @dataclass
@@ -60,6 +68,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
+        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            for name in SEARCH_TABLES:
+                connection.execute(
+                    f"INSERT INTO {name} ({name}, rank) VALUES ('integrity-check', 1)"
+                )
         self.folder.cleanup()
 
     @initialize()
@@ -96,18 +110,24 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=messages, conversation=conversations, text=texts)
     def begin_turn_at_the_tip(self, conversation, text):
+        if conversation not in self.model:
+            return multiple()
         parent = self.model[conversation].tip
         begun = self.store.begin_turn(conversation, text, model="m").result()
         return self._begun(*begun, parent=parent, text=text)
 
     @rule(target=messages, parent=messages, text=texts)
     def begin_turn_anywhere(self, parent, text):
+        if parent not in self.told:
+            return multiple()
         conversation = self.told[parent].conversation
         begun = self.store.begin_turn(conversation, text, parent_id=parent, model="m").result()
         return self._begun(*begun, parent=parent, text=text)
 
     @rule(target=messages, conversation=conversations, text=texts)
     def begin_turn_as_a_root(self, conversation, text):
+        if conversation not in self.model:
+            return multiple()
         begun = self.store.begin_turn(conversation, text, parent_id=None, model="m").result()
         return self._begun(*begun, parent=None, text=text)
 
@@ -152,25 +172,72 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(conversation=conversations, title=texts, draft=texts)
     def rename_and_draft(self, conversation, title, draft):
+        if conversation not in self.model:
+            return
         self.store.update_conversation(conversation, title=title, draft=draft).result()
         self.model[conversation].title = title
         self.model[conversation].draft = draft
 
     @rule(tip=messages)
     def move_tip(self, tip):
+        if tip not in self.told:
+            return
         conversation = self.told[tip].conversation
         self.store.update_conversation(conversation, tip_id=tip).result()
         self.model[conversation].tip = tip
 
     @rule(conversation=conversations)
     def trash(self, conversation):
+        if conversation not in self.model:
+            return
         self.store.trash_conversation(conversation).result()
         self.model[conversation].trashed = True
 
     @rule(conversation=conversations)
     def restore(self, conversation):
+        if conversation not in self.model:
+            return
         self.store.restore_conversation(conversation).result()
         self.model[conversation].trashed = False
+
+    @rule(conversation=conversations)
+    def delete_for_ever(self, conversation):
+        if conversation not in self.model:
+            with pytest.raises(ConversationNotFoundError):
+                self.store.delete_conversation(conversation).result()
+            return
+        entry = self.model[conversation]
+        deleted = self.store.delete_conversation(conversation)
+        if any(self.told[m].status is MessageStatus.WRITING for m in entry.messages):
+            with pytest.raises(StoreError, match="being written"):
+                deleted.result()
+            return
+        deleted.result()
+        for message in entry.messages:
+            del self.told[message]
+        del self.model[conversation]
+        self.order.remove(conversation)
+
+    @rule(word=st.sampled_from(WORDS))
+    def search(self, word):
+        hits = {hit.message_id for hit in self.store.search(word, limit=10_000)} - {None}
+        shown = {
+            m: entry.text
+            for m, entry in self.told.items()
+            if entry.status is not MessageStatus.WRITING
+            and not self.model[entry.conversation].trashed
+        }
+        assert hits <= {m for m, text in shown.items() if word in text}
+        assert hits >= {m for m, text in shown.items() if re.search(rf"(^| ){word}( |$)", text)}
+
+    @rule(target=messages, text=texts, title=texts)
+    def second_store_writes_and_goes(self, text, title):
+        with Store.open(self.path) as second:
+            begun = second.begin_conversation(text, title=title, model="m").result()
+        self.model[begun[0].id] = ModelConversation(title)
+        made = self._begun(*begun, parent=None, text=text)
+        self.told[begun[2].id].status = MessageStatus.INTERRUPTED
+        return made
 
     @rule()
     def reopen(self):
