@@ -1,22 +1,41 @@
-"""`lfm2chat conversations list|show`."""
+"""`lfm2chat conversations list|show|search|export|import|delete|restore|backup`."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lfm2chat.chat.text import one_line, safe
+from lfm2chat.chat.transcript import markdown
 from lfm2chat.chat.turns import Message, MessageStatus
-from lfm2chat.cli.process import exit_codes, prepare_folders
+from lfm2chat.cli.process import exit_codes, narrate, prepare_folders
+from lfm2chat.errors import ArchiveError
+from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.spec import FinishReason
 from lfm2chat.store import Store
+from lfm2chat.store.archive import archive_lines, read_archive
+from lfm2chat.store.backups import back_up
+from lfm2chat.store.search import Hit
 
 conversations_app = typer.Typer(help="The conversations kept on this machine.")
 TITLE_WIDTH = 48
+SNIPPET_WIDTH = 200
+Number = Annotated[int, typer.Argument(help="The number that `list` shows.")]
+
+
+class Format(StrEnum):
+    """How conversations are written out."""
+
+    MARKDOWN = "markdown"
+    JSONL = "jsonl"
 
 
 @conversations_app.command("list")
@@ -35,9 +54,7 @@ def list_command() -> None:
 
 @conversations_app.command("show")
 @exit_codes()
-def show_command(
-    number: Annotated[int, typer.Argument(help="The number that `list` shows.")],
-) -> None:
+def show_command(number: Number) -> None:
     """Print one conversation, from its first message to the last of the shown branch."""
     with _open_store() as store:
         conversation = store.conversation(number)
@@ -45,6 +62,112 @@ def show_command(
         for message in store.branch(number):
             print(f"\n## {_speaker(message)}\n")
             print(safe(message.text))
+
+
+@conversations_app.command("search")
+@exit_codes()
+def search_command(
+    words: Annotated[list[str], typer.Argument(help='Words; "in quotes" for a phrase; begin*.')],
+) -> None:
+    """Find words in every conversation, the best places first.
+
+    All words must stand in one message, or in a title.
+    """
+    # The shell took quotes away: what came as one argument is one phrase.
+    query = " ".join(f'"{word}"' if " " in word else word for word in words)
+    with _open_store() as store:
+        hits = store.search(query)
+    for hit in hits:
+        print(f"{hit.conversation_id:>5}  {one_line(hit.title, TITLE_WIDTH)}")
+        if hit.message_id is not None:
+            print(f"       {hit.role}: {_snippet(hit)}")
+    if not hits:
+        narrate("nothing holds all of these words")
+
+
+@conversations_app.command("export")
+@exit_codes()
+def export_command(
+    numbers: Annotated[
+        list[int] | None, typer.Argument(help="Of the conversations; none: all.")
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="Markdown to read, jsonl to import again.")
+    ] = Format.MARKDOWN,
+) -> None:
+    """Write conversations to stdout: the shown branch as Markdown, or all of them as JSON Lines."""
+    with _open_store() as store:
+        chosen = numbers or [one.id for one in reversed(store.conversations())]
+        if form is Format.JSONL:
+            # Escaped already; a terminal sees only ASCII.
+            sys.stdout.writelines(archive_lines(store.tree(number) for number in chosen))
+            return
+        for number in chosen:
+            print(safe(markdown(store.conversation(number), store.branch(number))))
+
+
+@conversations_app.command("import")
+@exit_codes()
+def import_command(
+    file: Annotated[Path, typer.Argument(help="That `export --format jsonl` wrote.")],
+) -> None:
+    """Add the conversations of a file, all of them or none."""
+    try:
+        with file.open("rb") as lines:
+            trees = read_archive(lines)
+    except OSError as error:
+        raise ArchiveError(
+            f"cannot read {file}: {error.strerror or error}", hint="check the name of the file"
+        ) from error
+    with _open_store() as store:
+        added = store.add_conversations(trees).result()
+    for conversation in added:
+        print(f"{conversation.id:>5}  {one_line(conversation.title, TITLE_WIDTH)}")
+
+
+@conversations_app.command("delete")
+@exit_codes()
+def delete_command(
+    number: Number,
+    forever: Annotated[
+        bool, typer.Option("--forever", help="Not to the trash: nothing is left of it.")
+    ] = False,
+) -> None:
+    """Move a conversation to the trash, or delete it for ever."""
+    paths = prepare_folders()
+    with Store.open(paths.store) as store:
+        title = one_line(store.conversation(number).title, TITLE_WIDTH)
+        # What the model made of it is conversation data too.
+        if forever:
+            store.delete_conversation(number).result()
+        else:
+            store.trash_conversation(number).result()
+        SavedFiles(paths.contexts, 0).forget(number)
+    narrate(f"{title}: deleted for ever" if forever else f"{title}: in the trash")
+    if not forever:
+        narrate(f"  `lfm2chat conversations restore {number}` brings it back")
+
+
+@conversations_app.command("restore")
+@exit_codes()
+def restore_command(number: Number) -> None:
+    """Take a conversation out of the trash."""
+    with _open_store() as store:
+        title = store.restore_conversation(number).result().title
+    narrate(f"{one_line(title, TITLE_WIDTH)}: back in the list")
+
+
+@conversations_app.command("backup")
+@exit_codes()
+def backup_command() -> None:
+    """Copy all conversations into the folder of backups; the last three copies are kept."""
+    paths = prepare_folders()
+    Store.open(paths.store).close()
+    print(safe(os.fspath(back_up(paths.store))))
+
+
+def _snippet(hit: Hit) -> str:
+    return one_line("".join(piece.text for piece in hit.snippet), SNIPPET_WIDTH)
 
 
 def _speaker(message: Message) -> str:

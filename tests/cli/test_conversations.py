@@ -1,0 +1,115 @@
+"""Conversations are found, carried out and in, deleted and brought back by commands."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lfm2chat.chat.turns import MessageStatus
+from lfm2chat.paths import Paths
+from lfm2chat.spec import FinishReason, SamplingParams, Timing
+from lfm2chat.store import Store
+
+WORD = "zyzzyva"
+
+
+@pytest.fixture
+def numbers(home):
+    """Two conversations: one of a weevil, one of bread."""
+    paths = Paths.under(home)
+    paths.create()
+    found = []
+    with Store.open(paths.store) as store:
+        for title, question, text in (
+            ("Weevils", f"what is a {WORD}?", "A **weevil**\x1b]0;of the tropics\x07."),
+            ("Bread", "how long does it bake?", "Forty minutes."),
+        ):
+            conversation, _, answer = store.begin_conversation(
+                question, title=title, model="guide"
+            ).result()
+            store.finish_message(
+                answer.id, text=text, status=MessageStatus.DONE, finish_reason=FinishReason.STOP,
+                token_ids=(1, 2), tokenizer_hash="h", model="guide", seed=7,
+                sampling=SamplingParams(temperature=0.5),
+                timing=Timing(generated_tokens=11, decode_s=0.5),
+            ).result()  # fmt: skip
+            found.append(conversation.id)
+    return found
+
+
+def test_a_search_names_the_conversation_and_the_place(lfm2chat, numbers):
+    done = lfm2chat("conversations", "search", WORD)
+    assert done.stdout.splitlines() == [
+        f"{numbers[0]:>5}  Weevils", f"       user: what is a {WORD}?",
+    ]  # fmt: skip
+
+
+def test_an_argument_with_spaces_is_a_phrase(lfm2chat, numbers):
+    assert lfm2chat("conversations", "search", "does long").stdout == ""
+    assert "Bread" in lfm2chat("conversations", "search", "long does").stdout
+    assert "Bread" in lfm2chat("conversations", "search", "bake", "long").stdout
+
+
+def test_a_search_without_a_hit_says_so_on_stderr(lfm2chat, numbers):
+    done = lfm2chat("conversations", "search", "elephant")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "nothing holds" in done.stderr
+
+
+def test_markdown_has_what_is_known_of_each_answer_and_no_control_characters(lfm2chat, numbers):
+    text = lfm2chat("conversations", "export", str(numbers[0])).stdout
+    assert text.startswith('---\ntitle: "Weevils"\n')
+    assert 'models: ["guide"]' in text
+    assert "## You\n\nwhat is a zyzzyva?" in text
+    assert "*seed 7 · temperature 0.5 · 11 tokens · 20.0 tokens/s*" in text
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+def test_an_export_of_all_is_imported_elsewhere_without_loss(lfm2chat, numbers, tmp_path):
+    exported = lfm2chat("conversations", "export", "--format", "jsonl").stdout
+    file = tmp_path / "all.jsonl"
+    file.write_text(exported)
+    elsewhere = {"LFM2CHAT_HOME": str(tmp_path / "elsewhere")}
+    done = lfm2chat("conversations", "import", str(file), env=elsewhere)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["Weevils", "Bread"]
+    again = lfm2chat("conversations", "export", "--format", "jsonl", env=elsewhere).stdout
+    assert again == exported
+    assert json.loads(exported.splitlines()[3])["message"]["text"].endswith("\x07.")
+
+
+def test_a_bad_file_adds_nothing_and_names_the_line(lfm2chat, numbers, tmp_path):
+    lines = lfm2chat("conversations", "export", "--format", "jsonl").stdout.splitlines()
+    file = tmp_path / "bad.jsonl"
+    file.write_text("\n".join([*lines, "oops"]))
+    done = lfm2chat("conversations", "import", str(file))
+    assert done.returncode == 2
+    assert f"line {len(lines) + 1} " in done.stderr
+    assert len(lfm2chat("conversations", "list").stdout.splitlines()) == 2
+    assert lfm2chat("conversations", "import", str(tmp_path / "none")).returncode == 2
+
+
+def test_what_was_deleted_comes_back(lfm2chat, numbers):
+    done = lfm2chat("conversations", "delete", str(numbers[0]))
+    assert "in the trash" in done.stderr
+    assert "Weevils" not in lfm2chat("conversations", "list").stdout
+    lfm2chat("conversations", "restore", str(numbers[0]))
+    assert "Weevils" in lfm2chat("conversations", "list").stdout
+
+
+def test_what_was_deleted_for_ever_is_in_no_file(lfm2chat, numbers, home):
+    lfm2chat("conversations", "backup")
+    contexts = Paths.under(home).contexts
+    contexts.mkdir(parents=True, exist_ok=True)
+    (contexts / f"{numbers[0]}.cache").write_text(WORD)
+    done = lfm2chat("conversations", "delete", "--forever", str(numbers[0]))
+    assert done.returncode == 0, done.stderr
+    left = [p for p in home.rglob("*") if p.is_file() and WORD.encode() in p.read_bytes()]
+    assert left == []
+    assert lfm2chat("conversations", "restore", str(numbers[0])).returncode == 6
+
+
+def test_a_backup_says_where_it_is(lfm2chat, numbers, home):
+    where = lfm2chat("conversations", "backup").stdout.strip()
+    assert where.startswith(str(Paths.under(home).store.parent / "backups"))
+    assert Path(where).read_bytes().startswith(b"SQLite")
