@@ -19,6 +19,15 @@ def markdown(conversation: Conversation, branch: Sequence[Message]) -> str:
     return "\n".join([*_front_matter(conversation, branch), *_messages(branch)])
 
 
+def ending(message: Message) -> str:
+    """How an answer ended, if not of itself: a word; empty for one that is complete."""
+    if message.status is not MessageStatus.DONE:
+        return message.status.value
+    if message.finish_reason not in (None, FinishReason.STOP):
+        return str(message.finish_reason)
+    return ""
+
+
 def _front_matter(conversation: Conversation, branch: Sequence[Message]) -> Iterator[str]:
     # A JSON text is a YAML text, in which no title can begin anything of its own.
     yield "---"
@@ -47,10 +56,8 @@ def _facts(message: Message) -> Iterator[str]:
     """What is known of an answer; nothing that was not measured."""
     if message.role is not Role.ASSISTANT:
         return
-    if message.status is not MessageStatus.DONE:
-        yield message.status.value
-    elif message.finish_reason not in (None, FinishReason.STOP):
-        yield str(message.finish_reason)
+    if how := ending(message):
+        yield how
     if message.seed is not None:
         yield f"seed {message.seed}"
     if message.sampling is not None:

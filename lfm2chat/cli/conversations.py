@@ -14,12 +14,11 @@ from typing import Annotated
 import typer
 
 from lfm2chat.chat.text import one_line, safe
-from lfm2chat.chat.transcript import markdown
-from lfm2chat.chat.turns import Message, MessageStatus
+from lfm2chat.chat.transcript import ending, markdown
+from lfm2chat.chat.turns import Message
 from lfm2chat.cli.process import exit_codes, narrate, prepare_folders
 from lfm2chat.errors import ArchiveError
 from lfm2chat.runtime.saved_files import SavedFiles
-from lfm2chat.spec import FinishReason
 from lfm2chat.store import Store
 from lfm2chat.store.archive import archive_lines, read_archive
 from lfm2chat.store.backups import back_up
@@ -171,11 +170,7 @@ def _snippet(hit: Hit) -> str:
 
 
 def _speaker(message: Message) -> str:
-    notes = [safe(message.model)] if message.model else []
-    if message.status is not MessageStatus.DONE:
-        notes.append(message.status.value)
-    elif message.finish_reason not in (None, FinishReason.STOP):
-        notes.append(str(message.finish_reason))
+    notes = [safe(note) for note in (message.model, ending(message)) if note]
     return f"{message.role} ({', '.join(notes)})" if notes else str(message.role)
 
 

@@ -1,4 +1,4 @@
-"""Copies of the whole store, made before its schema changes and once a week.
+"""Copies of the whole store, made before its schema changes and when the user asks.
 
 They lie in ``backups/`` beside the store, as private as it, with a number that only grows: clocks
 jump. A copy appears under its name once all of it is on the disk.
@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import sqlite3
-import time
 from pathlib import Path
 
 from lfm2chat.paths import PRIVATE_DIR, PRIVATE_FILE
@@ -18,7 +17,6 @@ from lfm2chat.store.db import open_reader, storage_errors
 from lfm2chat.store.migrations import version
 
 KEPT = 3
-EVERY_S = 7 * 24 * 3600.0
 _NAME = re.compile(r"(?P<stem>.+)\.(?P<number>[0-9]{4,})\.schema[0-9]+\.db")
 
 
@@ -60,18 +58,6 @@ def back_up(store: Path, *, keep: int = KEPT) -> Path:
         for path in earlier[: max(0, len(earlier) + 1 - keep)]:
             path.unlink(missing_ok=True)
     return target
-
-
-def due(store: Path, *, now: float | None = None) -> bool:
-    """Whether the last copy is older than a week, or from the future, or there is none."""
-    made = backups(store)
-    if not made:
-        return True
-    try:
-        age = (time.time() if now is None else now) - made[-1].stat().st_mtime
-    except FileNotFoundError:
-        return True
-    return not -EVERY_S <= age < EVERY_S
 
 
 def _copy(source: sqlite3.Connection, path: Path) -> None:

@@ -287,23 +287,11 @@ class Store(Questions):
             ConversationNotFoundError: No conversation has that number.
             StoreError: An answer in it is being written.
         """
-
-        def delete(connection: sqlite3.Connection) -> None:
-            operations.delete_conversation(connection, conversation_id, own=self._lease)
-
-        deleted = self._writer.submit(delete)
-        cleaned = self._writer.without_a_trace()
-        result: Future[None] = Future()
-
-        def tell(_: Future[None]) -> None:
-            error = deleted.exception() or cleaned.exception()
-            if error is None:
-                result.set_result(None)
-            else:
-                result.set_exception(error)
-
-        cleaned.add_done_callback(tell)
-        return result
+        return self._writer.without_a_trace(
+            lambda connection: operations.delete_conversation(
+                connection, conversation_id, own=self._lease
+            )
+        )
 
     def add_conversations(self, trees: Sequence[Tree]) -> Future[list[Conversation]]:
         """Conversations from elsewhere, all or none; the last one is at the top of the list."""

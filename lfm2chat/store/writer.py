@@ -71,18 +71,21 @@ class StoreWriter:
         )
         return future
 
-    def without_a_trace(self) -> Future[None]:
-        """Leave nothing of what was deleted before: neither in the indexes, nor in the log, nor in
-        copies of the store, which a new one replaces where there are any.
+    def without_a_trace(self, deletion: Operation[None]) -> Future[None]:
+        """As :meth:`submit`, and nothing is left of what ``deletion`` deletes: neither in the
+        indexes, nor in the log, nor in copies of the store, which a new one replaces if there are.
+
+        A deletion that fails changes nothing, the copies neither.
         """
 
         def leave_nothing(connection: sqlite3.Connection) -> None:
+            indexed(connection, deletion)
             forget_deleted(connection)
             connection.execute("COMMIT")
             self._empty_log()
             if backups(self._path):
                 back_up(self._path, keep=1)
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE")  # for the end of the transaction that this is in
 
         return self.submit(leave_nothing)
 

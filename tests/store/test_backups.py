@@ -12,7 +12,7 @@ import pytest
 from lfm2chat.chat.turns import MessageStatus
 from lfm2chat.errors import DiskFullError
 from lfm2chat.store import Store
-from lfm2chat.store.backups import EVERY_S, KEPT, back_up, backups, due
+from lfm2chat.store.backups import KEPT, back_up, backups
 from lfm2chat.store.migrations import NEWEST_VERSION
 
 RELEASED = sorted((Path(__file__).parent / "fixtures").glob("schema_*.sql"))
@@ -96,14 +96,6 @@ def test_only_the_last_copies_are_kept_and_all_are_private(store, path):
     assert backups(path) == made[-KEPT:]
     assert {copy.stat().st_mode & 0o777 for copy in backups(path)} == {0o600}
     assert made[0].parent.stat().st_mode & 0o777 == 0o700
-
-
-def test_copy_is_due_once_a_week_whatever_the_clock_says(store, path):
-    assert due(path)
-    made = back_up(path).stat().st_mtime
-    assert not due(path, now=made + EVERY_S - 1)
-    assert due(path, now=made + EVERY_S)
-    assert due(path, now=made - 2 * EVERY_S)
 
 
 def test_no_space_for_a_copy_leaves_the_earlier_ones(store, path, monkeypatch):

@@ -66,6 +66,13 @@ def test_what_is_not_there_cannot_be_deleted(store):
     assert store.conversations() == []
 
 
+def test_deletion_that_fails_leaves_the_copies(store, path):
+    made = [back_up(path) for _ in range(3)]
+    with pytest.raises(ConversationNotFoundError):
+        store.delete_conversation(7).result()
+    assert backups(path) == made
+
+
 def test_store_is_written_as_before_after_a_deletion(store, finish):
     store.delete_conversation(_say(store, finish, CANARY)).result()
     number = _say(store, finish, "after")
