@@ -109,3 +109,14 @@ class Paths:
                     f"cannot make the folder {folder}: {error.strerror or error}",
                     hint="set LFM2CHAT_HOME to a folder that you can write to",
                 ) from error
+
+
+def hugging_face_cache(environment: Mapping[str, str] | None = None) -> Path:
+    """Where Hugging Face's own programs keep what they download; it need not exist."""
+    environment = os.environ if environment is None else environment
+    if place := environment.get("HF_HUB_CACHE"):
+        return Path(place).expanduser()
+    if home := environment.get("HF_HOME"):
+        return Path(home).expanduser() / "hub"
+    general = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(general).expanduser() / "huggingface" / "hub"

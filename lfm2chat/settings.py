@@ -24,7 +24,10 @@ from lfm2chat.spec import SamplingParams
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the schema. ``name`` is the key in config.toml (``sampling.`` is a table)."""
+    """One row of the schema. ``name`` is the key in config.toml (``sampling.`` is a table).
+
+    A ``private`` value is nobody's business who helps with a problem.
+    """
 
     name: str
     kind: type
@@ -32,11 +35,17 @@ class Setting:
     choices: tuple[str, ...] = ()
     low: int | None = None
     high: int | None = None
+    private: bool = False
 
 
 SCHEMA: tuple[Setting, ...] = (
     Setting("model", str, "The model to start with; empty means the last one used."),
-    Setting("system_prompt", str, "What every new conversation tells the model first."),
+    Setting(
+        "system_prompt",
+        str,
+        "What every new conversation tells the model first.",
+        private=True,
+    ),
     Setting("theme", str, "The colours: a file name in themes/, without .toml."),
     Setting("device", str, "Where the model runs.", choices=("auto", "cpu", "cuda", "mps")),
     Setting(
@@ -67,6 +76,21 @@ SCHEMA: tuple[Setting, ...] = (
         low=0,
         high=1_000_000,
     ),
+    Setting(
+        "unload_after_min",
+        int,
+        "Minutes without a question after which the model leaves the memory; 0 keeps it there.",
+        low=0,
+        high=10_080,
+    ),
+    Setting("mirror", str, "Where models are downloaded from; empty means https://huggingface.co."),
+    Setting("proxy", str, "The proxy for downloads, http://host:port; empty asks the environment."),
+    Setting(
+        "token",
+        str,
+        "The access token for models behind a licence; only the hub sees it.",
+        private=True,
+    ),
     Setting("sidebar", bool, "Whether the conversation list is shown at the start."),
     Setting("sampling_panel", bool, "Whether the sampling controls are shown at the start."),
     Setting("animations", bool, "Whether anything on the screen may move by itself."),
@@ -91,6 +115,10 @@ class Settings:
     context_tokens: int = 0
     context_policy: str = "stop"
     saved_context_mb: int = 2048
+    unload_after_min: int = 30
+    mirror: str = ""
+    proxy: str = ""
+    token: str = field(default="", repr=False)
     sidebar: bool = True
     sampling_panel: bool = False
     animations: bool = True
@@ -157,18 +185,71 @@ def write_setting(path: Path, name: str, value: Any) -> None:
         document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else None
         document = tomlkit.document() if document is None else document
         document[name] = value
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(tomlkit.dumps(document))
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
+        _replace(path, tomlkit.dumps(document))
     except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
         raise SettingsError(
             f"cannot write {name} to {path}: {error}",
             hint="check that the folder is writable and the file is valid TOML",
         ) from error
+
+
+def make_settings_file(path: Path) -> None:
+    """Write a file that changes nothing and says in comments what could be changed.
+
+    One that is there stays as it is.
+
+    Raises:
+        SettingsError: It cannot be written.
+    """
+    if path.exists():
+        return
+    lines = ["# The settings of lfm2chat. Take away the # before a line to change it.", ""]
+    for row in SCHEMA:
+        lines += [f"# {row.help}"]
+        if row.choices:
+            lines += [f"# One of: {', '.join(row.choices)}."]
+        if row.kind is dict:
+            lines += [f"# [{row.name}]", "# temperature = 0.3"]
+        else:
+            lines += [f"# {row.name} = {tomlkit.item(getattr(Settings(), row.name)).as_string()}"]
+        lines += [""]
+    try:
+        _replace(path, "\n".join(lines))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write {path}: {error.strerror or error}", hint="check that the folder is yours"
+        ) from error
+
+
+def shown_settings(settings: Settings) -> list[tuple[str, str, bool]]:
+    """Every setting: its name, its value as TOML, whether it differs from the default.
+
+    Of private ones only that there is something: what is shown ends in screenshots and reports.
+    """
+    usual = Settings()
+    rows = []
+    for row in SCHEMA:
+        value = getattr(settings, row.name)
+        if row.kind is dict:
+            shown = tomlkit.inline_table()
+            shown.update(value)
+            told = shown.as_string()
+        else:
+            told = tomlkit.item(value).as_string()
+        if row.private and value:
+            told = "(set)"
+        rows.append((row.name, told, value != getattr(usual, row.name)))
+    return rows
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    Path(temporary).replace(path)
 
 
 def _check(name: str, value: Any, *, where: str) -> None:

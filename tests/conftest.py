@@ -21,9 +21,10 @@ settings.load_profile("lfm2chat")
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home: no test sees the folders of who runs it."""
+    """An empty home: no test sees the folders of who runs it, nor other programs' models."""
     folder = tmp_path / "home"
     monkeypatch.setenv("LFM2CHAT_HOME", str(folder))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hugging-face"))
     return folder
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import lfm2chat
 from lfm2chat.engine import (
     KernelTrial,
-    available_memory_bytes,
     choose_device,
     kernel_names,
     read_trials,
@@ -25,6 +24,7 @@ from lfm2chat.runtime.machine import read_machine
 from lfm2chat.runtime.models import available_models
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.settings import Settings, read_settings
+from lfm2chat.spec.free_memory import available_memory_bytes
 
 LIBRARIES = ("torch", "textual", "rich", "tokenizers", "transformers", "safetensors", "typer")
 

@@ -24,7 +24,6 @@ from lfm2chat.checks.verify_process import Oracle
 from lfm2chat.checks.verify_prompts import QUICK, control_texts, prompts
 from lfm2chat.checks.verify_reading import AFTER
 from lfm2chat.engine import (
-    available_memory_bytes,
     choose_device,
     estimate_bytes,
     set_threads,
@@ -33,6 +32,7 @@ from lfm2chat.errors import DiskFullError, ModelError, NotEnoughMemoryError, Tok
 from lfm2chat.modelfiles import check_weights, read_config
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.settings import Settings
+from lfm2chat.spec.free_memory import available_memory_bytes
 
 GREEDY, GREEDY_QUICK = 64, 16
 LONGEST = 2048

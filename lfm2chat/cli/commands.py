@@ -9,11 +9,13 @@ import typer
 import lfm2chat
 from lfm2chat.cli.ask import ask
 from lfm2chat.cli.bench import bench
+from lfm2chat.cli.config import config_app
 from lfm2chat.cli.conversations import conversations_app
 from lfm2chat.cli.doctor import doctor
 from lfm2chat.cli.models import models_app
 from lfm2chat.cli.open import open_app
 from lfm2chat.cli.process import PRECISION_HELP
+from lfm2chat.cli.upkeep import prune, uninstall_data
 from lfm2chat.cli.verify import verify
 
 app = typer.Typer(
@@ -28,8 +30,11 @@ app.command("ask")(ask)
 app.command("doctor")(doctor)
 app.command("verify")(verify)
 app.command("bench")(bench)
+app.command("prune")(prune)
+app.command("uninstall-data")(uninstall_data)
 app.add_typer(models_app, name="models")
 app.add_typer(conversations_app, name="conversations")
+app.add_typer(config_app, name="config")
 
 
 def _print_version(value: bool) -> None:

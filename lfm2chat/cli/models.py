@@ -1,25 +1,31 @@
-"""`lfm2chat models list|show|pull`."""
+"""`lfm2chat models`: what is here, what could be, and what suits this machine."""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from lfm2chat.chat.text import safe
-from lfm2chat.cli.process import exit_codes, narrate, prepare_folders
-from lfm2chat.errors import ModelNotFoundError
+from lfm2chat.cli.process import confirm, exit_codes, narrate, prepare_folders, size
+from lfm2chat.cli.pull import outdated_command, pull_command
+from lfm2chat.errors import ModelError, ModelNotFoundError, UsageError
 from lfm2chat.hub.catalog import ModelCard, catalog, find_card
-from lfm2chat.runtime.models import ModelEntry, available_models, resolve_model
-
-if TYPE_CHECKING:
-    from lfm2chat.hub.fetch import Progress
+from lfm2chat.hub.library import locate_model
+from lfm2chat.hub.upkeep import add_model, remove_model, verify_model
+from lfm2chat.paths import Paths
+from lfm2chat.runtime.bench import bench_machine
+from lfm2chat.runtime.machine import Machine, read_machine
+from lfm2chat.runtime.models import GUIDE, ModelEntry, available_models, resolve_model
+from lfm2chat.runtime.recommend import Prospect, free_disk_bytes, prospects
+from lfm2chat.settings import read_settings
+from lfm2chat.spec.free_memory import available_memory_bytes
 
 models_app = typer.Typer(help="The models on this machine, and those that can be downloaded.")
-PROGRESS_S = 0.2
+models_app.command("pull")(pull_command)
+models_app.command("outdated")(outdated_command)
+Name = Annotated[str, typer.Argument(help="A name of `models list`.")]
 
 
 @models_app.command("list")
@@ -29,13 +35,13 @@ def list_command() -> None:
     paths = prepare_folders()
     entries = available_models(paths.models)
     for entry in entries:
-        note = f"cannot be used: {entry.problem}" if entry.problem else "ready"
-        print(safe(f"{entry.name:<24} {_size(entry.size_bytes):>9}  {note}"))
+        note = f"cannot be used: {entry.problem}" if entry.problem else _whose(entry)
+        print(safe(f"{entry.name:<24} {size(entry.size_bytes):>9}  {note}"))
     present = {entry.name.lower() for entry in entries}
     for card in catalog():
         if card.name.lower() not in present:
             hint = f"lfm2chat models pull {card.name}"
-            print(f"{card.name:<24} {_size(card.download_bytes):>9}  not here: {hint}")
+            print(f"{card.name:<24} {size(card.download_bytes):>9}  not here: {hint}")
 
 
 @models_app.command("show")
@@ -54,86 +60,117 @@ def show_command(name: Annotated[str, typer.Argument(help="A name or a folder.")
         print(safe(f"{key:<12} {value}"))
 
 
-@models_app.command("pull")
+@models_app.command("recommend")
 @exit_codes()
-def pull_command(
-    name: Annotated[str, typer.Argument(help="A name of `models list`, or org/name.")],
+def recommend_command(
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure this machine first, in some seconds.")
+    ] = False,
 ) -> None:
-    """Download a model; an interrupted download goes on where it stopped.
+    """Show which models suit this machine, how fast they will be, and the one to begin with.
 
-    This command alone opens a network connection. HF_ENDPOINT names a mirror, HF_TOKEN a token.
+    Nothing is downloaded. Speeds are reckoned from what was measured here.
     """
-    from lfm2chat.hub.download import pull  # http code that no other command needs
-
     paths = prepare_folders()
-    card = find_card(name)
-    if card is not None:
-        narrate(f"{card.name}: {card.licence.name}, {card.licence.url}")
-        narrate(f"  {card.licence.condition}")
-    shown = _ProgressLine()
+    machine = _measured(paths) if measure else read_machine(paths.machine)
+    every = prospects(
+        free_memory_bytes=available_memory_bytes(),
+        free_disk_bytes=free_disk_bytes(paths.models),
+        machine=machine,
+    )
+    for one in every:
+        print(_prospect_line(one))
+    if machine is None:
+        narrate("speeds are not known yet: `lfm2chat models recommend --measure`")
+    best = next((one.card.name for one in every if one.recommended), "")
+    if best:
+        narrate(f"begin with {best}: lfm2chat models pull {best}")
+    else:
+        narrate("nothing of the catalogue fits beside what runs now; the guide always does")
 
-    try:
-        model = pull(
-            name,
-            models_dir=paths.models,
-            on_progress=shown.show,
-            endpoint=os.environ.get("HF_ENDPOINT") or None,
-            token=os.environ.get("HF_TOKEN") or None,
-        )
-    finally:
-        shown.end()
+
+@models_app.command("add")
+@exit_codes()
+def add_command(
+    folder: Annotated[Path, typer.Argument(help="It holds a whole LFM2 model.")],
+    name: Annotated[str, typer.Option(help="What to call it; else as the folder is named.")] = "",
+) -> None:
+    """Use a model where it lies: nothing is copied, and nothing is written there."""
+    model = add_model(folder, prepare_folders().models, name=name)
     narrate(f"{model.name} is ready: lfm2chat --model {model.name}")
 
 
-class _ProgressLine:
-    """One line on stderr, drawn over itself on a terminal, every now and then elsewhere."""
+@models_app.command("remove")
+@exit_codes()
+def remove_command(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a downloaded model, or forget a folder that was added. Conversations stay."""
+    paths = prepare_folders()
+    if name == GUIDE:
+        raise UsageError("the guide is part of lfm2chat", hint="other models can be removed")
+    model = locate_model(name, paths.models)
+    what = f"{model.name}, {size(model.bytes)}, in {model.folder}"
+    if not yes:
+        confirm(f"remove {what}?")
+    remove_model(model, paths.models)
+    narrate(f"{what}: gone")
 
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._shown_at = 0.0
-        self._started = time.monotonic()
-        self._drawn = False
 
-    def show(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self._shown_at < (PROGRESS_S if self._terminal else 50 * PROGRESS_S):
-            return
-        self._shown_at = now
-        line = self._line(progress, now)
-        if self._terminal:
-            print(f"\r\x1b[2K{safe(line)}", end="", file=sys.stderr, flush=True)
-            self._drawn = True
-        else:
-            narrate(line)
+@models_app.command("verify")
+@exit_codes()
+def verify_command(name: Name) -> None:
+    """Read every byte of a downloaded model and compare it with what was promised for it."""
+    model = locate_model(name, prepare_folders().models)
+    files = verify_model(model)
+    for file in files:
+        print(safe(f"{file.problem or 'as promised':<36} {size(file.size_bytes):>9}  {file.file}"))
+    if not files:
+        narrate(f"{model.name} is a folder of your own: nothing was promised for its bytes")
+    if any(file.problem for file in files):
+        raise ModelError(
+            f"{model.name} is damaged",
+            hint=f"`lfm2chat models remove {model.name}`, then "
+            f"`lfm2chat models pull {model.repository or model.name}`",
+        )
 
-    def _line(self, progress: Progress, now: float) -> str:
-        if progress.wait_s:
-            return f"{progress.note or 'waiting'}: next try in {progress.wait_s} s"
-        if not progress.total_bytes:
-            return progress.note or "asking for the list of files"
-        done, total = progress.done_bytes, progress.total_bytes
-        fetched = max(done - progress.resumed_bytes, 0)
-        rate = _size(int(fetched / max(now - self._started, 1e-3)))
-        share = 100 * done / total
-        return f"{share:5.1f} %  {_size(done)} of {_size(total)}  {rate}/s  {progress.file}"
 
-    def end(self) -> None:
-        if self._drawn:
-            print(file=sys.stderr)
+def _measured(paths: Paths) -> Machine:
+    narrate("measuring the machine: some seconds")
+    return bench_machine(read_settings(paths.config_file), paths, warn=narrate)
+
+
+def _prospect_line(one: Prospect) -> str:
+    mark = "*" if one.recommended else " "
+    needs = f"{size(one.memory_bytes)} of memory in {one.precision}"
+    speed = f"{one.decode_tok_s:.0f} tokens/s" if one.decode_tok_s is not None else ""
+    verdict = one.obstacle or ", ".join(part for part in (needs, speed) if part)
+    return f"{mark} {one.card.name:<24} {size(one.card.download_bytes):>9}  {verdict}"
+
+
+def _whose(entry: ModelEntry) -> str:
+    if entry.builtin:
+        return "built in, ready"
+    return f"in {entry.folder}, ready" if entry.borrowed else "ready"
 
 
 def _facts(entry: ModelEntry | None, card: ModelCard | None) -> list[tuple[str, str]]:
     facts: list[tuple[str, str]] = []
     if entry is not None:
         facts += [("name", entry.name), ("folder", str(entry.folder))]
-        facts += [("on disk", _size(entry.size_bytes)), ("state", entry.problem or "ready")]
+        facts += [("on disk", size(entry.size_bytes)), ("state", entry.problem or "ready")]
     elif card is not None:
         facts += [("name", card.name), ("state", f"not here: lfm2chat models pull {card.name}")]
     if card is not None:
         facts += [
             ("repository", card.repository),
             ("parameters", f"{card.parameters:,}"),
-            ("download", _size(card.download_bytes)),
+            ("download", size(card.download_bytes)),
+            *(
+                ("memory", f"{size(needed)} in {precision}")
+                for precision, needed in card.memory_bytes.items()
+            ),
             ("context", f"{card.context_tokens:,} tokens"),
             ("languages", ", ".join(card.languages)),
             ("good for", card.good_for),
@@ -143,14 +180,3 @@ def _facts(entry: ModelEntry | None, card: ModelCard | None) -> list[tuple[str, 
             ("", card.licence.condition),
         ]
     return facts
-
-
-def _size(size_bytes: int) -> str:
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size_bytes >= scale:
-            return (
-                f"{size_bytes / scale:.2f} {unit}"
-                if unit == "GB"
-                else (f"{size_bytes / scale:.0f} {unit}")
-            )
-    return f"{size_bytes} B"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lfm2chat.chat.text import safe
-from lfm2chat.errors import DiskFullError, Lfm2ChatError, StoreError
+from lfm2chat.errors import DiskFullError, Lfm2ChatError, StoreError, UsageError
 from lfm2chat.paths import PRIVATE_FILE, Paths
 
 INTERRUPTED = 130
@@ -103,6 +103,29 @@ def exit_codes() -> Iterator[None]:
         narrate(f"lfm2chat: a fault of lfm2chat: {type(error).__name__}: {error}")
         narrate("  the log has the details; `lfm2chat doctor` shows where it lies")
         raise SystemExit(Lfm2ChatError.exit_code) from error
+
+
+def confirm(question: str) -> None:
+    """Go on only with a "y" typed at a terminal.
+
+    Raises:
+        UsageError: There is nobody to ask, or the answer was another one; nothing was changed.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to say yes", hint="give --yes to do it without asking")
+    print(safe(f"{question} [y/N] "), end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+        raise UsageError("nothing was changed")
+
+
+def size(size_bytes: int) -> str:
+    """``size_bytes`` as people say it: 714 MB, 2.35 GB."""
+    if size_bytes >= 10**9:
+        return f"{size_bytes / 1e9:.2f} GB"
+    for unit, scale in (("MB", 10**6), ("kB", 10**3)):
+        if size_bytes >= scale:
+            return f"{size_bytes / scale:.0f} {unit}"
+    return f"{size_bytes} B"
 
 
 def narrate(text: str) -> None:

@@ -18,7 +18,7 @@ from lfm2chat.engine.kernels import (
     run_packed,
     run_plain,
 )
-from lfm2chat.engine.memory import available_memory_bytes, estimate_bytes
+from lfm2chat.engine.memory import estimate_bytes
 from lfm2chat.engine.model import Lfm2Model
 from lfm2chat.engine.outputs import CausalLMOutput, ModelOutput
 from lfm2chat.engine.places import CacheMark, CacheSegment
@@ -51,7 +51,6 @@ __all__ = [
     "Sampler",
     "ScoredToken",
     "TokenChoice",
-    "available_memory_bytes",
     "choose_device",
     "choose_dtype",
     "choose_precision",

@@ -23,7 +23,7 @@ from lfm2chat.engine.backends.native_library import SWITCH, KernelSet, usable_ke
 from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
 from lfm2chat.engine.decoding import LanguageModel
 from lfm2chat.engine.device import choose_dtype
-from lfm2chat.engine.memory import available_memory_bytes, check_bytes
+from lfm2chat.engine.memory import check_bytes
 from lfm2chat.engine.packed import (
     LANES,
     PackedModel,
@@ -40,6 +40,7 @@ from lfm2chat.engine.weights import WeightReader, without_memory
 from lfm2chat.errors import UsageError, WeightsError
 from lfm2chat.modelfiles import check_weights, read_config
 from lfm2chat.spec.config import Lfm2Config
+from lfm2chat.spec.free_memory import available_memory_bytes
 
 TORCH = "torch"
 """The name of the kernels that are always there."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -46,6 +47,11 @@ class ModelCard:
         sampling: The recommended sampling parameters.
         note: What one must know to use it, as one sentence; empty for the models of all uses.
         system_prompts: The system prompts that it needs, word for word; empty where any will do.
+        first_choice: Whether it is the one to begin with among those of its size.
+        memory_bytes: What it needs to run with 8,192 tokens, by precision.
+        revision: The commit to download; empty for the newest.
+        weights_sha256: The SHA-256 of ``model.safetensors`` at that commit, in hex; empty where
+            nobody has looked it up.
     """
 
     name: str
@@ -59,12 +65,17 @@ class ModelCard:
     sampling: SamplingParams
     note: str = ""
     system_prompts: tuple[str, ...] = ()
+    first_choice: bool = False
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    revision: str = ""
+    weights_sha256: str = ""
 
 
 def catalog() -> tuple[ModelCard, ...]:
     """Every known model, smallest first. Reads a file of the package (a few milliseconds)."""
     data = _read()
     licences = {key: Licence(**values) for key, values in data["licences"].items()}
+    memory = {row["parameters"]: row["memory_bytes"] for row in data["sizes"]}
     return tuple(
         ModelCard(
             **{
@@ -73,6 +84,7 @@ def catalog() -> tuple[ModelCard, ...]:
                 "languages": tuple(row["languages"]),
                 "sampling": SamplingParams.from_dict(row["sampling"]),
                 "system_prompts": tuple(row.get("system_prompts", ())),
+                "memory_bytes": memory[row["parameters"]],
             }
         )
         for row in data["models"]

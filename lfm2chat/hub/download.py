@@ -24,19 +24,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lfm2chat.errors import ChecksumError, DiskFullError, ModelError
-from lfm2chat.hub.catalog import local_name, repository_of
+from lfm2chat.hub.access import Access
+from lfm2chat.hub.catalog import find_card, local_name, repository_of
 from lfm2chat.hub.exchange import Policy
 from lfm2chat.hub.fetch import Fetcher, Progress
 from lfm2chat.hub.library import LocalModel, describe
-from lfm2chat.hub.listing import CONFIG, Listing, RemoteFile, read_listing
+from lfm2chat.hub.listing import CONFIG, WEIGHTS, Listing, RemoteFile, read_listing
 from lfm2chat.hub.lock import PullLock
 from lfm2chat.hub.manifest import FileRecord, Manifest, read_manifest
 from lfm2chat.hub.partfile import PartFile, verified_sha256, write_error
-from lfm2chat.hub.transport import DEFAULT_ENDPOINT, Transport
+from lfm2chat.hub.places import PARTIAL, Origin, Place, places
+from lfm2chat.hub.transport import Transport
+from lfm2chat.hub.upkeep import verify_model
 from lfm2chat.modelfiles import check_weights, read_config
-
-PARTIAL = ".partial"
-"""The folder inside the models folder where downloads under way live."""
 
 _PRIVATE_DIR = 0o700
 
@@ -47,12 +47,15 @@ def pull(
     models_dir: Path,
     on_progress: Callable[[Progress], None],
     cancelled: Callable[[], bool] | None = None,
-    endpoint: str | None = None,
-    token: str | None = None,
-    revision: str = "main",
+    access: Access | None = None,
+    revision: str = "",
+    update: bool = False,
     policy: Policy | None = None,
 ) -> LocalModel:
     """Download the model ``name`` and return it; at once, without a request, if it is there.
+
+    There is also the cache of Hugging Face's own programs: a whole model in it is used where it
+    lies, once its bytes are found to be what their names promise.
 
     May be called from any one thread; blocks until done. Two calls for one repository, also of
     two processes, take turns: the second finds the model of the first.
@@ -63,9 +66,11 @@ def pull(
         on_progress: Told about every step, at most ten times a second, on this thread.
         cancelled: Whether the user wants to stop; asked at least twice a second. None: never
             (an exception such as KeyboardInterrupt may still end the call).
-        endpoint: The hub or a mirror; None means ``HF_ENDPOINT``, else huggingface.co.
-        token: Sent to the endpoint only; None sends none (no stored token is looked for).
-        revision: A branch, tag or commit; it is resolved to a commit, which is recorded.
+        access: The way to the hub; None means huggingface.co without a token.
+        revision: A branch, tag or commit; it is resolved to a commit, which is recorded. Empty
+            means the one of the catalogue, else ``main``.
+        update: Whether to ask for a newer commit although the model is there. Files that did not
+            change are not fetched again.
         policy: Timeouts and patience; None means the defaults.
 
     Raises:
@@ -79,9 +84,11 @@ def pull(
         UsageError: The endpoint or the token cannot be meant.
     """
     repository = repository_of(name)
+    card = find_card(repository)
+    revision = revision or (card.revision if card is not None else "") or "main"
     folder = models_dir / local_name(repository)
-    present = _installed(folder, repository, revision)
-    if present is not None:
+    present = _installed(folder, repository, revision) or _cached(models_dir, repository, revision)
+    if present is not None and not update:
         return present
     policy = policy or Policy()
     cancelled = cancelled or _never
@@ -99,11 +106,10 @@ def pull(
     )
     with lock:
         present = _installed(folder, repository, revision)
-        if present is not None:
+        if present is not None and not update:
             return present
         _refuse_foreign(folder, repository)
-        endpoint = endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
-        transport = Transport(endpoint=endpoint, token=token, policy=policy, cancelled=cancelled)
+        transport = Transport(access=access or Access(), policy=policy, cancelled=cancelled)
         with transport:
             return _Pull(transport, staging, folder, on_progress).run(repository, revision)
 
@@ -132,6 +138,10 @@ class _Pull:
         listing = self._fetcher.retrying(
             lambda: read_listing(self._transport, repository, revision), tries=2
         )
+        present = _installed(self._folder, repository, listing.commit)
+        if present is not None:  # asked for something newer, and there is nothing
+            return present
+        _check_weights_hash(listing)
         try:
             here = self._prepare(listing)
         except OSError as error:
@@ -144,7 +154,7 @@ class _Pull:
                 self._check(lambda: read_config(self._files))
         self._check(lambda: check_weights(self._files, read_config(self._files)))
         self._install(listing, records)
-        return describe(self._folder, local_name(repository))
+        return describe(Place(local_name(repository), self._folder))
 
     def _prepare(self, listing: Listing) -> dict[str, int]:
         """Make and tidy the staging folder; the bytes of each file that are here, by name."""
@@ -173,7 +183,7 @@ class _Pull:
             raise ChecksumError(
                 f"{file.name} arrived twice with other bytes than the hub promised",
                 hint="nothing was installed; a proxy or a mirror may change files: "
-                "try another network, or unset HF_ENDPOINT",
+                "try another network, or another mirror",
             )
         self._fetcher.completed(file)
         return sha256
@@ -272,8 +282,33 @@ def _installed(folder: Path, repository: str, revision: str) -> LocalModel | Non
         return None
     if revision not in ("main", manifest.revision, manifest.commit):
         return None
-    model = describe(folder, local_name(repository))
+    model = describe(Place(local_name(repository), folder))
     return None if model.problem else model
+
+
+def _cached(models_dir: Path, repository: str, revision: str) -> LocalModel | None:
+    """The model in the cache of other programs, if a pull of ``revision`` would bring the same."""
+    for place in places(models_dir):
+        if place.origin is Origin.CACHE and place.repository == repository:
+            model = describe(place)
+            same = revision in ("main", place.revision) and not model.problem
+            intact = same and not any(file.problem for file in verify_model(model))
+            return model if intact else None
+    return None
+
+
+def _check_weights_hash(listing: Listing) -> None:
+    """The hub's own list must name the hash that the catalogue knows: a mirror may lie."""
+    card = find_card(listing.repository)
+    if card is None or not card.weights_sha256 or listing.commit != card.revision:
+        return
+    for file in listing.files:
+        if file.name == WEIGHTS and file.sha256 != card.weights_sha256:
+            raise ChecksumError(
+                f"the weights of {listing.repository} at {listing.commit[:12]} are not the ones "
+                "that the catalogue knows",
+                hint="nothing was fetched; try without the mirror",
+            )
 
 
 def _refuse_foreign(folder: Path, repository: str) -> None:

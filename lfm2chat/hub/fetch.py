@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lfm2chat.errors import HubError, PullCancelledError
+from lfm2chat.hub.access import CHECK_MIRROR
 from lfm2chat.hub.listing import Listing, RemoteFile
 from lfm2chat.hub.partfile import PartFile
 from lfm2chat.hub.refusals import RetryableError, quote
@@ -126,7 +127,7 @@ class Fetcher:
                 raise HubError(
                     f"the hub serves {file.name} from the commit {quote(commit, limit=60)!r}, "
                     f"not from {listing.commit}",
-                    hint="try again; if it stays, check the address of the mirror (HF_ENDPOINT)",
+                    hint=f"try again; if it stays, {CHECK_MIRROR}",
                 )
             file.check_headers(headers)
 

@@ -1,4 +1,4 @@
-"""The models on disk: what the models folder holds, and finding one by name or by path.
+"""The models on disk: what there is, finding one by name or by path.
 
 Only names, lengths and each config.json are read (never the weights, never the network), so a
 list of ten models takes a few milliseconds. A broken folder is listed with its reason.
@@ -6,17 +6,21 @@ list of ten models takes a few milliseconds. A broken folder is listed with its 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lfm2chat.errors import ModelError, ModelNotFoundError
 from lfm2chat.hub.catalog import catalog, find_card, is_repository, local_name
-from lfm2chat.hub.manifest import MANIFEST, read_manifest
+from lfm2chat.hub.manifest import read_manifest
+from lfm2chat.hub.places import (
+    WEIGHT_FILES,
+    Origin,
+    Place,
+    folder_bytes,
+    is_file,
+    places,
+)
 from lfm2chat.modelfiles import read_config
-
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class LocalModel:
         bytes: What its files take on disk.
         repository: Where it was pulled from; empty for a folder that the user made.
         revision: The commit it was pulled at, 40 hex digits; empty as above.
+        origin: Whose the files are.
         problem: Why it cannot be used, as one sentence; empty when nothing is known against it.
     """
 
@@ -38,25 +43,36 @@ class LocalModel:
     repository: str = ""
     revision: str = ""
     problem: str = ""
+    origin: Origin = Origin.OURS
 
 
 def list_models(models_dir: Path) -> list[LocalModel]:
-    """Every model folder under ``models_dir``, sorted by name; broken ones carry a ``problem``.
+    """Every model, sorted by name; broken ones carry a ``problem``.
 
-    A missing ``models_dir`` is an empty list.
+    Those under ``models_dir`` (a missing one holds none), those that were added, and whole ones
+    in the cache of Hugging Face's own programs.
     """
-    found = [describe(folder, name) for name, folder in _candidates(models_dir)]
+    found = [describe(place) for place in places(models_dir)]
     return sorted(found, key=lambda model: model.name.casefold())
 
 
 def find_model(name: str, models_dir: Path) -> LocalModel:
-    """The model called ``name``: a name, a repository, or the path of a folder.
+    """The model called ``name``, as :func:`locate_model` finds it, fit for use.
+
+    Raises:
+        ModelNotFoundError: Nothing by that name; the message lists every place looked at.
+        ModelError: The folder is there but cannot be used; the message says why.
+    """
+    return _usable(locate_model(name, models_dir))
+
+
+def locate_model(name: str, models_dir: Path) -> LocalModel:
+    """The model called ``name``: a name, a repository, or the path of a folder. It may be broken.
 
     Names are compared in any case of letters. A name wins over a path of the same spelling.
 
     Raises:
         ModelNotFoundError: Nothing by that name; the message lists every place looked at.
-        ModelError: The folder is there but cannot be used; the message says why.
     """
     wanted = {name.casefold()}
     card = find_card(name)
@@ -64,26 +80,27 @@ def find_model(name: str, models_dir: Path) -> LocalModel:
         wanted.add(card.name.casefold())
     elif is_repository(name):
         wanted.add(local_name(name).casefold())
-    for candidate, folder in _candidates(models_dir):
-        if candidate.casefold() in wanted:
-            return _usable(describe(folder, candidate))
+    for place in places(models_dir):
+        if place.name.casefold() in wanted:
+            return describe(place)
     path = Path(name).expanduser()
     if name.strip() and path.is_dir():
         path = path.absolute()
-        return _usable(describe(path, path.name or str(path)))
+        return describe(Place(path.name or str(path), path, Origin.ADDED))
     raise _not_found(name, models_dir, path)
 
 
-def describe(folder: Path, name: str) -> LocalModel:
-    """What ``folder`` holds, under the name ``name``; a fault becomes its ``problem``."""
-    manifest = read_manifest(folder)
+def describe(place: Place) -> LocalModel:
+    """What lies at ``place``; a fault becomes its ``problem``."""
+    manifest = read_manifest(place.folder) if place.origin is Origin.OURS else None
     return LocalModel(
-        name=name,
-        folder=folder.absolute(),
-        bytes=_bytes(folder),
-        repository=manifest.repository if manifest else "",
-        revision=manifest.commit if manifest else "",
-        problem=(manifest.damage(folder) if manifest else "") or _problem(folder),
+        name=place.name,
+        folder=place.folder.absolute(),
+        bytes=folder_bytes(place.folder),
+        repository=manifest.repository if manifest else place.repository,
+        revision=manifest.commit if manifest else place.revision,
+        problem=(manifest.damage(place.folder) if manifest else "") or _problem(place.folder),
+        origin=place.origin,
     )
 
 
@@ -94,9 +111,9 @@ def _problem(folder: Path) -> str:
         return str(error)
     except OSError as error:
         return f"config.json cannot be read: {error.strerror or error}"
-    if not any(_is_file(folder / name) for name in WEIGHT_FILES):
+    if not any(is_file(folder / name) for name in WEIGHT_FILES):
         return "it has no safetensors weights (model.safetensors)"
-    if not _is_file(folder / "tokenizer.json"):
+    if not is_file(folder / "tokenizer.json"):
         return "it has no tokenizer.json"
     return ""
 
@@ -109,49 +126,6 @@ def _usable(model: LocalModel) -> LocalModel:
         f"the model in {model.folder} cannot be used: {model.problem}",
         hint=again if model.repository else "put a whole LFM2 folder there, or choose another",
     )
-
-
-def _candidates(models_dir: Path) -> Iterator[tuple[str, Path]]:
-    """Name and folder of all that looks like a model, one or two levels below ``models_dir``."""
-    for folder in _folders(models_dir):
-        if _looks_like_model(folder):
-            yield folder.name, folder
-            continue
-        for inner in _folders(folder):
-            if _looks_like_model(inner):
-                yield f"{folder.name}/{inner.name}", inner
-
-
-def _folders(parent: Path) -> list[Path]:
-    """The folders inside ``parent``; hidden ones are ours (partial downloads) or not meant."""
-    try:
-        entries = sorted(parent.iterdir())
-    except OSError:
-        return []
-    return [entry for entry in entries if entry.name[:1] != "." and entry.is_dir()]
-
-
-def _looks_like_model(folder: Path) -> bool:
-    return any(_is_file(folder / name) for name in ("config.json", MANIFEST, *WEIGHT_FILES))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a folder that may not be entered
-        return False
-
-
-def _bytes(folder: Path) -> int:
-    total = 0
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_file():
-                    total += entry.stat().st_size
-    except OSError:
-        return total
-    return total
 
 
 def _not_found(name: str, models_dir: Path, path: Path) -> ModelNotFoundError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lfm2chat.errors import HubError, WeightsError
+from lfm2chat.hub.access import CHECK_MIRROR
 from lfm2chat.hub.manifest import COMMIT, SHA256
 from lfm2chat.hub.refusals import quote
 from lfm2chat.hub.transport import Transport
@@ -83,7 +84,7 @@ class RemoteFile:
         raise HubError(
             f"the hub names the {what} of {self.name} as {quote(said, limit=80)!r}, "
             f"its own list as {expected!r}",
-            hint="try again; if it stays, check the address of the mirror (HF_ENDPOINT)",
+            hint=f"try again; if it stays, {CHECK_MIRROR}",
         )
 
 
@@ -97,12 +98,11 @@ class Listing:
     files: tuple[RemoteFile, ...]
 
 
-def read_listing(transport: Transport, repository: str, revision: str) -> Listing:
-    """Resolve ``revision`` of ``repository`` to a commit and list what a model needs of it.
+def resolve(transport: Transport, repository: str, revision: str) -> str:
+    """The commit, 40 hex digits, that ``revision`` of ``repository`` means now.
 
     Raises:
         HubError: Refused, unreachable, or an answer that breaks its grammar.
-        WeightsError: The repository holds no safetensors weights, or no config or tokenizer.
     """
     if not _REVISION.fullmatch(revision) or ".." in revision:
         raise HubError(
@@ -115,6 +115,18 @@ def read_listing(transport: Transport, repository: str, revision: str) -> Listin
     commit = data.get("sha") if isinstance(data, dict) else None
     if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
         raise _malformed(f"names the commit of {repository} as {quote(str(commit), limit=80)!r}")
+    return commit
+
+
+def read_listing(transport: Transport, repository: str, revision: str) -> Listing:
+    """Resolve ``revision`` of ``repository`` to a commit and list what a model needs of it.
+
+    Raises:
+        HubError: Refused, unreachable, or an answer that breaks its grammar.
+        WeightsError: The repository holds no safetensors weights, or no config or tokenizer.
+    """
+    commit = resolve(transport, repository, revision)
+    subject = f"revision {revision}"
     url = transport.api_url(repository, "tree", commit)
     entries: list[Any] = []
     for _ in range(_MAX_PAGES):
@@ -173,5 +185,5 @@ def _remote_file(name: str, entry: dict[str, Any]) -> RemoteFile:
 def _malformed(what: str) -> HubError:
     return HubError(
         f"the hub {what}, which is refused",
-        hint="try again; if it stays, check the address of the mirror (HF_ENDPOINT)",
+        hint=f"try again; if it stays, {CHECK_MIRROR}",
     )

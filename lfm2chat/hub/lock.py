@@ -71,6 +71,20 @@ class PullLock:
             time.sleep(self._look_s)
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock at ``path`` now; no file is made."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return False
+    try:
+        return not _try_lock(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 if sys.platform == "win32":
     import msvcrt
 

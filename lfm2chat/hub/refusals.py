@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 
 from lfm2chat.errors import HubError
+from lfm2chat.hub.access import CHECK_MIRROR
 
 MAX_QUOTE = 500
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -89,7 +90,7 @@ def refusal(
         hint = "the repository changed: pull again"
     elif status == 404:
         message = f"{host} does not know {subject} of {repository}"
-        hint = "check the spelling, or the address of the mirror (HF_ENDPOINT)"
+        hint = f"check the spelling, or {CHECK_MIRROR}"
     else:
         message = f"{host} answered {status} for {subject} of {repository}{said}"
         hint = "try again later"

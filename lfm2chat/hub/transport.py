@@ -21,10 +21,10 @@ from urllib.parse import quote as quote_url
 from urllib.parse import urljoin, urlsplit
 
 from lfm2chat.errors import HubError, UsageError
+from lfm2chat.hub.access import CHECK_MIRROR, DEFAULT_ENDPOINT, Access
 from lfm2chat.hub.exchange import Exchange, Head, Policy
 from lfm2chat.hub.refusals import quote, refusal
 
-DEFAULT_ENDPOINT = "https://huggingface.co"
 MAX_JSON = 16 * 1024 * 1024
 MAX_REDIRECTS = 5
 
@@ -61,32 +61,31 @@ class Transport:
     """Requests to one endpoint and to where it redirects. Used by one thread; ``with`` closes it.
 
     Args:
-        endpoint: The hub or a mirror, ``https://host``; plain http for this machine only.
-        token: Sent to ``endpoint``'s origin and nowhere else; None sends none.
+        access: The endpoint, the token and the proxy.
         policy: Timeouts.
         cancelled: Whether the user wants to stop.
 
     Raises:
         UsageError: The endpoint or the token cannot be meant.
-        HubError: The proxy settings of the environment cannot be used.
+        HubError: The proxy cannot be used.
     """
 
     def __init__(
         self,
         *,
-        endpoint: str,
-        token: str | None,
+        access: Access,
         policy: Policy,
         cancelled: Callable[[], bool],
     ) -> None:
-        self.endpoint = endpoint.rstrip("/")
+        self.endpoint = access.endpoint.rstrip("/")
         _check_endpoint(self.endpoint)
-        if token is not None and not _TOKEN.fullmatch(token):
+        if access.token is not None and not _TOKEN.fullmatch(access.token):
             raise UsageError(
                 "the token holds characters that no token has",
                 hint="copy it again from https://huggingface.co/settings/tokens",
             )
-        self.token = token
+        self.token = access.token
+        self._proxy = access.proxy
         self.policy = policy
         self.cancelled = cancelled
         self._http = _http_library()
@@ -174,7 +173,7 @@ class Transport:
             )
         raise HubError(
             f"{_host(start)} redirects {subject} of {repository} in a circle",
-            hint="check the address of the mirror (HF_ENDPOINT)",
+            hint=CHECK_MIRROR,
         )
 
     def get_json(self, url: str, *, repository: str, subject: str) -> tuple[Any, str]:
@@ -191,7 +190,7 @@ class Transport:
                 if len(raw) > MAX_JSON:
                     raise HubError(
                         f"{_host(url)} sent more than {MAX_JSON} bytes about {repository}",
-                        hint="check the address of the mirror (HF_ENDPOINT)",
+                        hint=CHECK_MIRROR,
                     )
             link = reply.headers.get("Link", "")
         try:
@@ -218,7 +217,7 @@ class Transport:
         except (ValueError, self._http.InvalidURL) as error:
             raise HubError(
                 f"the address {quote(url, limit=200)} is not valid",
-                hint="check the address of the mirror (HF_ENDPOINT)",
+                hint=CHECK_MIRROR,
             ) from error
         with self._lock:
             self._running += 1
@@ -246,11 +245,13 @@ class Transport:
             self.policy.read_timeout_s, connect=self.policy.connect_timeout_s
         )
         try:
-            return self._http.Client(follow_redirects=False, timeout=timeout)
+            return self._http.Client(follow_redirects=False, timeout=timeout, proxy=self._proxy)
         except (ValueError, ImportError, self._http.InvalidURL) as error:
+            whose = "the setting `proxy`" if self._proxy else "the proxy of the environment"
             raise HubError(
-                "the proxy settings of the environment cannot be used",
-                hint="check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
+                f"{whose} cannot be used",
+                hint="it has the form http://host:port; "
+                "the environment's are HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
             ) from error
 
     def _redirected(self, url: str, location: str) -> str:
@@ -264,7 +265,7 @@ class Transport:
             return target
         raise HubError(
             f"{_host(url)} redirects to {quote(target, limit=100) or 'nowhere'}, which is refused",
-            hint="only https is followed; check the address of the mirror (HF_ENDPOINT)",
+            hint=f"only https is followed; {CHECK_MIRROR}",
         )
 
     def _next_page(self, url: str, link: str) -> str:
@@ -275,7 +276,7 @@ class Transport:
         if not self.on_endpoint(target):
             raise HubError(
                 f"{_host(url)} sends the next page of its list to another server",
-                hint="check the address of the mirror (HF_ENDPOINT)",
+                hint=CHECK_MIRROR,
             )
         return target
 
@@ -300,7 +301,8 @@ def _check_endpoint(endpoint: str) -> None:
     if not good:
         raise UsageError(
             f"{quote(endpoint, limit=100)!r} cannot be the address of a hub",
-            hint=f"set HF_ENDPOINT to an https address, or unset it to use {DEFAULT_ENDPOINT}",
+            hint="set HF_ENDPOINT or the setting `mirror` to an https address, "
+            f"or leave both empty to use {DEFAULT_ENDPOINT}",
         )
 
 

@@ -80,7 +80,7 @@ def measure_model(
     With ``prepare``, where loading it left something behind that later starts find (packed
     weights, tried kernels), only how long it took: ``prepared_s``, and whether it was ``packed``.
     """
-    packed_in = packed_place(entry, paths.models, paths.packed)
+    packed_in = packed_place(entry, paths.packed)
     before = _stamps(packed_in), _stamps(paths.cache)
     loaded = load_model(entry, settings, packed_in=packed_in, kernel_trials=paths.kernels)
     after = _stamps(packed_in), _stamps(paths.cache)

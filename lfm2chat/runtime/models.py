@@ -10,20 +10,25 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from lfm2chat.hub.library import find_model, list_models
+from lfm2chat.hub import places
+from lfm2chat.hub.library import LocalModel, find_model, list_models
 
-GUIDE = "guide"
+GUIDE = places.GUIDE
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One model on disk. ``problem`` says why it cannot be used; empty when it can."""
+    """One model on disk. ``problem`` says why it cannot be used; empty when it can.
+
+    ``borrowed`` files are not ours: nothing may be written beside them.
+    """
 
     name: str
     folder: Path
     size_bytes: int
     builtin: bool = False
     problem: str = ""
+    borrowed: bool = False
 
 
 def guide_folder() -> Path:
@@ -36,18 +41,14 @@ def guide_entry() -> ModelEntry:
     folder = guide_folder()
     weights = folder / "model.safetensors"
     size = weights.stat().st_size if weights.exists() else 0
-    return ModelEntry(GUIDE, folder, size, builtin=True)
+    return ModelEntry(GUIDE, folder, size, builtin=True, borrowed=True)
 
 
 def available_models(models_folder: Path) -> list[ModelEntry]:
     """The guide first, then what ``models_folder`` holds, by name. Reads folders: not for the
     event loop.
     """
-    found = [
-        ModelEntry(model.name, model.folder, model.bytes, problem=model.problem)
-        for model in list_models(models_folder)
-    ]
-    return [guide_entry(), *found]
+    return [guide_entry(), *(_entry(model) for model in list_models(models_folder))]
 
 
 def resolve_model(name: str, models_folder: Path) -> ModelEntry:
@@ -58,15 +59,20 @@ def resolve_model(name: str, models_folder: Path) -> ModelEntry:
     """
     if name in ("", GUIDE):
         return guide_entry()
-    model = find_model(name, models_folder)
-    return ModelEntry(model.name, model.folder, model.bytes, problem=model.problem)
+    return _entry(find_model(name, models_folder))
 
 
-def packed_place(entry: ModelEntry, models_folder: Path, packed_folder: Path | None) -> Path | None:
+def packed_place(entry: ModelEntry, packed_folder: Path | None) -> Path | None:
     """The folder for the packed weights of ``entry``: a download's belong beside it.
 
-    A folder of the user's own is not ours to write to: those of its model go to
-    ``packed_folder``, or nowhere.
+    A folder of the user's own, or of another program, is not ours to write to: those of its model
+    go to ``packed_folder``, or nowhere.
     """
-    own = entry.folder.is_relative_to(models_folder.absolute())
-    return entry.folder if own else packed_folder
+    return packed_folder if entry.borrowed else entry.folder
+
+
+def _entry(model: LocalModel) -> ModelEntry:
+    borrowed = model.origin is not places.Origin.OURS
+    return ModelEntry(
+        model.name, model.folder, model.bytes, problem=model.problem, borrowed=borrowed
+    )

@@ -234,7 +234,7 @@ class ModelWorker:
         from lfm2chat.runtime.saved import SavedContexts
         from lfm2chat.runtime.warm import WarmContexts
 
-        packed_in = packed_place(entry, self._models_folder, self._packed_folder)
+        packed_in = packed_place(entry, self._packed_folder)
         loaded = self._loaded = load_model(
             entry,
             self._settings,

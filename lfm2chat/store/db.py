@@ -9,6 +9,7 @@ that a COMMIT survives a power cut, and ``secure_delete`` so that deleted text i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -109,6 +110,24 @@ def open_reader(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def is_open_elsewhere(path: Path) -> bool:
+    """Whether another connection has the store at ``path`` open; False where there is no store.
+
+    In write-ahead logging every open connection shares a lock on the file, however idle it is.
+    """
+    if not path.exists():
+        return False
+    with contextlib.closing(_connect(path, read_only=False)) as connection:
+        try:
+            connection.execute("PRAGMA busy_timeout=0")
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return False
 
 
 @contextmanager

@@ -12,8 +12,9 @@ import pytest
 import torch
 from transformers.cache_utils import DynamicCache
 
-from lfm2chat.engine import HybridCache, Lfm2ForCausalLM, available_memory_bytes
+from lfm2chat.engine import HybridCache, Lfm2ForCausalLM
 from lfm2chat.spec import Lfm2Config
+from lfm2chat.spec.free_memory import available_memory_bytes
 
 TOKENS = 20
 TOLERANCE = 1e-4

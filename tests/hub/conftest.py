@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lfm2chat.hub.access import Access
 from lfm2chat.hub.download import pull
 from lfm2chat.hub.exchange import Policy
 from lfm2chat.hub.fetch import Progress
@@ -150,12 +151,19 @@ def get(
 ) -> Callable[..., LocalModel]:
     """Pull from the fake hub: ``get()``, or ``get(name, token=..., policy=...)``."""
 
-    def run(name: str = "LFM2-350M", **options: Any) -> LocalModel:
+    def run(
+        name: str = "LFM2-350M",
+        *,
+        endpoint: str = hub.url,
+        token: str | None = None,
+        proxy: str | None = None,
+        **options: Any,
+    ) -> LocalModel:
         settings: dict[str, Any] = {
             "models_dir": models_dir,
             "on_progress": progress.append,
             "cancelled": lambda: False,
-            "endpoint": hub.url,
+            "access": Access(endpoint, token, proxy),
             "policy": quick,
         }
         return pull(name, **{**settings, **options})

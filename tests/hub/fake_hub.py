@@ -57,6 +57,7 @@ class FakeHub:
         self.repository = repository
         self.lfs = lfs
         self.commit = COMMIT
+        self.earlier: set[str] = set()
         self.entries: list[dict[str, Any]] | None = None
         self.page_size = 1000
         self.token: str | None = None
@@ -193,6 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
         api = f"/api/models/{hub.repository}"
         if path in (f"{api}/revision/main", f"{api}/revision/{hub.commit}"):
             self._json({"id": hub.repository, "sha": hub.commit, "private": False})
+        elif path in (f"{api}/revision/{commit}" for commit in hub.earlier):
+            sha = path.rpartition("/")[2]
+            self._json({"id": hub.repository, "sha": sha, "private": False})
         elif path.startswith(f"{api}/revision/"):
             self._status(404, {"X-Error-Code": "RevisionNotFound"})
         elif path == f"{api}/tree/{hub.commit}":

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import stat
 import threading
 from collections.abc import Callable
@@ -14,16 +15,19 @@ import pytest
 from lfm2chat.errors import (
     ConfigError,
     DiskFullError,
+    HubError,
     ModelError,
     ModelNotFoundError,
     PullCancelledError,
     UsageError,
     WeightsError,
 )
+from lfm2chat.hub.access import Access
 from lfm2chat.hub.download import pull
 from lfm2chat.hub.exchange import Policy
 from lfm2chat.hub.fetch import Progress
 from lfm2chat.hub.library import LocalModel, find_model, list_models
+from lfm2chat.settings import Settings
 
 Get = Callable[..., LocalModel]
 WANTED = {
@@ -252,7 +256,7 @@ def test_two_pulls_at_once_fetch_once(hub: Any, models_dir: Path, quick: Policy)
             "LFM2-350M",
             models_dir=models_dir,
             on_progress=lambda step: notes.append(step.note),
-            endpoint=hub.url,
+            access=Access(hub.url),
             policy=quick,
         )
         models.append(model)
@@ -317,8 +321,26 @@ def test_an_endpoint_that_is_not_private_is_refused(get: Get, endpoint: str):
         get(endpoint=endpoint)
 
 
-def test_the_environment_names_the_mirror_when_nobody_else_does(
-    hub: Any, get: Get, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("HF_ENDPOINT", hub.url + "/")
-    assert get(endpoint=None).problem == ""
+def test_the_settings_name_mirror_token_and_proxy_and_the_environment_goes_before_them():
+    settings = Settings(mirror="https://mirror.org", token="hf_1", proxy="http://localhost:3128")
+
+    assert Access.of(settings, {}) == Access("https://mirror.org", "hf_1", settings.proxy)
+    assert Access.of(Settings(), {}) == Access()
+    asked = Access.of(settings, {"HF_ENDPOINT": "https://other.org", "HF_TOKEN": "hf_2"})
+    assert asked == Access("https://other.org", "hf_2", settings.proxy)
+    assert "hf_" not in f"{asked} {settings}"
+
+
+def test_everything_goes_through_the_proxy_of_the_settings(hub: Any, get: Get):
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    quick_to_give_up = Policy(connect_timeout_s=1.0, backoff_s=0.005, look_s=0.02)
+
+    with pytest.raises(HubError, match="reach"):
+        get(proxy=f"http://127.0.0.1:{port}", policy=quick_to_give_up)
+    assert hub.asked() == []
+
+
+def test_a_proxy_that_cannot_be_meant_is_named(get: Get):
+    with pytest.raises(HubError, match="setting `proxy`"):
+        get(proxy="socks9://nowhere")

@@ -248,10 +248,11 @@ def test_a_cancel_takes_half_a_second_at_most(
 CHILD = textwrap.dedent("""
     import sys
     from pathlib import Path
+    from lfm2chat.hub.access import Access
     from lfm2chat.hub.download import pull
     from lfm2chat.hub.exchange import Policy
     policy = Policy(spare_bytes=0, backoff_s=0.01)
-    pull("LFM2-350M", models_dir=Path(sys.argv[1]), endpoint=sys.argv[2],
+    pull("LFM2-350M", models_dir=Path(sys.argv[1]), access=Access(sys.argv[2]),
          on_progress=lambda step: None, policy=policy)
 """)
 
@@ -310,10 +311,11 @@ FULL = textwrap.dedent("""
     import sys
     from pathlib import Path
     from lfm2chat.errors import DiskFullError
+    from lfm2chat.hub.access import Access
     from lfm2chat.hub.download import pull
     from lfm2chat.hub.exchange import Policy
     try:
-        pull("LFM2-350M", models_dir=Path(sys.argv[1]), endpoint=sys.argv[2],
+        pull("LFM2-350M", models_dir=Path(sys.argv[1]), access=Access(sys.argv[2]),
              on_progress=lambda step: None, policy=Policy(spare_bytes=-10**9))
     except DiskFullError as error:
         (part,) = Path(sys.argv[1]).rglob("*.part")
