@@ -1,9 +1,12 @@
 """What every test may use: a home of its own, and small models on disk."""
 
+import importlib.util
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -33,6 +36,19 @@ def paths(home: Path) -> Paths:
     paths = Paths.under(home)
     paths.create()
     return paths
+
+
+@pytest.fixture(scope="session")
+def fake_hub_module() -> ModuleType:
+    name = "lfm2chat_tests_fake_hub"
+    path = Path(__file__).parent / "hub" / "fake_hub.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

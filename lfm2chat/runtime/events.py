@@ -1,6 +1,6 @@
 """What the worker tells: past facts, frozen, plain data; nothing of torch crosses this border.
 
-Emitted from the worker thread or the store's writer thread, in order for one turn:
+Emitted from the worker thread, the store's writer thread or a download's, in order for one turn:
 ``TurnAccepted``, ``PrefillProgress``..., ``TextDelta``..., then one of ``TurnFinished`` or
 ``TurnFailed``. Text in events is raw: whoever shows it passes it through
 :func:`lfm2chat.chat.text.safe`.
@@ -53,6 +53,51 @@ class ModelFailed:
     message: str
     hint: str
     exit_code: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResting:
+    """``model`` left the memory, unused for long or because memory is short; the next turn loads
+    it again, with what it had read.
+    """
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadProgress:
+    """``done_bytes`` of ``total_bytes`` are here (a total of 0: not known yet).
+
+    ``bytes_per_s`` is that of the last seconds, 0 while it is not known; ``wait_s`` whole seconds
+    until the next try; ``note`` what is going on besides, mostly empty.
+    """
+
+    name: str
+    done_bytes: int
+    total_bytes: int
+    bytes_per_s: float
+    wait_s: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadFinished:
+    """What was asked for as ``name`` is whole, checked, and ready as ``model``."""
+
+    name: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadEnded:
+    """The download of ``name`` stopped before its end; what has arrived is kept.
+
+    ``message`` is empty where the user stopped it.
+    """
+
+    name: str
+    message: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +181,10 @@ Event = (
     | ModelPacking
     | ModelLoaded
     | ModelFailed
+    | ModelResting
+    | DownloadProgress
+    | DownloadFinished
+    | DownloadEnded
     | TurnAccepted
     | PrefillProgress
     | TextDelta

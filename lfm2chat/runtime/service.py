@@ -24,6 +24,7 @@ from lfm2chat.runtime.commands import (
     RunTurn,
     StoredTurn,
 )
+from lfm2chat.runtime.downloads import Downloads
 from lfm2chat.runtime.events import (
     ConversationChanged,
     Event,
@@ -47,7 +48,8 @@ class ChatService:
     """Conversations and models for a front end. Made, started and closed on one thread; any
     thread may call the rest.
 
-    ``store`` of None serves temporary turns only: nothing is ever written.
+    ``store`` of None serves temporary turns only: nothing is ever written. ``downloads`` brings
+    models, when it is told to.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class ChatService:
             if store is not None
             else None
         )
+        self.downloads = Downloads(paths, settings, emit)
         self._worker = ModelWorker(
             models_folder=paths.models,
             packed_folder=paths.packed,
@@ -100,6 +103,7 @@ class ChatService:
             for command in self._live.values():
                 command.cancel.set()
         self._worker.put(Close())
+        self.downloads.close()
         ended = self._worker.join(timeout_s)
         if self._store is not None:
             self._store.close()

@@ -9,6 +9,7 @@ import gc
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,19 @@ from typing import TYPE_CHECKING
 
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.commands import Close, Command, ForgetConversation, LoadModel, RunTurn
-from lfm2chat.runtime.events import Event, ModelFailed, ModelLoading, ModelPacking, TurnFailed
+from lfm2chat.runtime.events import (
+    Event,
+    ModelFailed,
+    ModelLoading,
+    ModelPacking,
+    ModelResting,
+    TurnFailed,
+)
 from lfm2chat.runtime.models import ModelEntry, packed_place, resolve_model
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
 from lfm2chat.settings import Settings
+from lfm2chat.spec.free_memory import available_memory_bytes
 from lfm2chat.store import Store
 
 if TYPE_CHECKING:
@@ -30,6 +39,13 @@ if TYPE_CHECKING:
 
 SAVE_AT_EXIT_S = 0.6
 """What saving contexts may add to the end of the thread, or to a switch of models."""
+
+SHORT_MEMORY_BYTES = 400 * 2**20
+"""With less than this free, a model that nobody asks anything makes room for other programs."""
+
+MINUTE_S = 60.0
+LOOK_S = 30.0
+"""How often an idle worker looks whether memory is short, and for how long it must be idle."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +82,8 @@ class ModelWorker:
         self._saved: SavedContexts | None = None
         self._deleted: set[int] = set()
         self._failed: ModelFailed | None = None
+        self._resting = ""
+        self._used_at = time.monotonic()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="lfm2chat-model", daemon=True)
 
@@ -95,6 +113,7 @@ class ModelWorker:
             self._step()
             self._forget_deleted()
             self._save_when_quiet()
+            self._rest_when_idle()
         self._save_last()
 
     @property
@@ -121,7 +140,9 @@ class ModelWorker:
     def _receive(self) -> None:
         """Take what is queued; wait for it only while there is nothing else to do."""
         idle = self._idle
-        due_in_s = self._saved.due_in_s if self._saved is not None else None
+        if not idle:
+            self._used_at = time.monotonic()
+        due_in_s = self._due_in_s()
         try:
             while True:
                 command = self._queue.get(block=idle, timeout=due_in_s)
@@ -134,6 +155,13 @@ class ModelWorker:
                     self._waiting.append(command)
         except queue.Empty:
             return
+
+    def _due_in_s(self) -> float | None:
+        """When an idle worker has something to do by itself; None: never."""
+        saving = self._saved.due_in_s if self._saved is not None else None
+        if self._loaded is None:
+            return saving
+        return LOOK_S if saving is None else min(saving, LOOK_S)
 
     def _cancel_waiting(self) -> None:
         for command in self._waiting:
@@ -187,6 +215,28 @@ class ModelWorker:
         except Exception:
             log.exception("saving a context failed")
 
+    def _rest_when_idle(self) -> None:
+        """Give the model's memory back where nobody has used it for long, or others need it."""
+        if self._loaded is None or not self._idle or not self._queue.empty():
+            return
+        idle_s = time.monotonic() - self._used_at
+        limit_s = MINUTE_S * self._settings.unload_after_min
+        if (limit_s and idle_s >= limit_s) or (idle_s >= LOOK_S and _memory_is_short()):
+            log.info(
+                "%s leaves the memory after %d s without a question", self._loaded.name, idle_s
+            )
+            self._resting = self._loaded.name
+            self._unload()
+            # What was loaded is not looked at for garbage while it is used: now it may be some.
+            gc.unfreeze()
+            gc.collect()
+            self._emit(ModelResting(self._resting))
+
+    def _wake(self) -> None:
+        """Load the model again that left the memory."""
+        if self._resting and self._loaded is None:
+            self._load(self._resting)
+
     def _load(self, name: str) -> None:
         """Load a model without looking for garbage meanwhile, and never again among what it made:
         torch alone has so many objects that one look stops every thread for 0.1 s.
@@ -206,12 +256,13 @@ class ModelWorker:
                 self._emit(self._loaded.event())
                 return
             # Two models at once may not fit: the old one goes first and is fetched again on error.
-            before = self._loaded.name if self._loaded is not None else None
+            before = self._loaded.name if self._loaded is not None else self._resting
+            self._resting = ""
             self._unload()
             try:
                 loaded = self._take_in(entry)
             except BaseException:
-                if before is not None:
+                if before and before != entry.name:
                     self._take_in(resolve_model(before, self._models_folder))
                 raise
         except Lfm2ChatError as error:
@@ -242,6 +293,7 @@ class ModelWorker:
             kernel_trials=self._kernel_trials,
             progress=lambda share: self._emit(ModelPacking(entry.name, share)),
         )
+        self._used_at = time.monotonic()
         self._contexts = WarmContexts()
         if self._saved_files is not None:
             self._saved = SavedContexts(self._saved_files, loaded)
@@ -254,6 +306,7 @@ class ModelWorker:
     def _begin(self, command: RunTurn) -> None:
         from lfm2chat.runtime.session import TurnSequence, refuse  # torch again
 
+        self._wake()
         if self._loaded is None or self._contexts is None:
             why = self._failed or ModelFailed("", "no model is loaded", "choose one with F3")
             failed = TurnFailed(command.turn, why.message, why.hint, why.exit_code)
@@ -270,3 +323,8 @@ class ModelWorker:
                 emit=self._emit,
             )
         )
+
+
+def _memory_is_short() -> bool:
+    free = available_memory_bytes()
+    return free is not None and free < SHORT_MEMORY_BYTES

@@ -35,11 +35,12 @@ from lfm2chat.settings import Settings, read_settings, write_setting
 from lfm2chat.store import Store
 from lfm2chat.tui.clipboard import copy
 from lfm2chat.tui.desk import Desk
-from lfm2chat.tui.messages import Failure, ServiceEvent
+from lfm2chat.tui.messages import Downloaded, Failure, ServiceEvent
 from lfm2chat.tui.palette import ChatCommands
 from lfm2chat.tui.screens.chat import ChatScreen
+from lfm2chat.tui.screens.download import DownloadScreen
 from lfm2chat.tui.screens.help import HelpScreen
-from lfm2chat.tui.screens.models import ModelsScreen
+from lfm2chat.tui.screens.models import Fetch, ModelsScreen, StopFetching, Use
 from lfm2chat.tui.state import ChatState, ModelState
 from lfm2chat.tui.terminal import modified_keys, redirect_native_stderr
 from lfm2chat.tui.theme import DEFAULT_THEME, load_themes, packaged_themes
@@ -299,11 +300,28 @@ class Lfm2ChatApp(App[None]):
         service = self._service
         if service is None:
             return
-        name = await self.push_screen_wait(
-            ModelsScreen(service.models, current=self.state.model.name)
+        downloads = service.downloads
+        choice = await self.push_screen_wait(
+            ModelsScreen(
+                service.models,
+                downloads.prospects,
+                current=self.state.model.name,
+                downloading=lambda: self.state.download,
+            )
         )
-        if name is not None:
-            service.select_model(name)
+        match choice:
+            case Use(name):
+                service.select_model(name)
+            case Fetch(prospect):
+                if await self.push_screen_wait(DownloadScreen(prospect)):
+                    downloads.start(prospect.card.name)
+            case StopFetching():
+                downloads.cancel()
+
+    @on(Downloaded)
+    def _use_downloaded(self, message: Downloaded) -> None:
+        if self._service is not None:
+            self._service.select_model(message.model)
 
     def choose_theme(self, name: str) -> None:
         """Use a theme, now and at the next start."""

@@ -25,7 +25,8 @@ def status(state: ChatState) -> Status:
     speed = ""
     if turn is not None:
         speed = wording.rate(wording.live_rate(turn.generated_tokens, turn.decode_s))
-    return Status(model.name, phase, tone, speed, context, reuse)
+    download = "" if state.download is None else wording.download(state.download)
+    return Status(model.name, phase, tone, speed, context, reuse, download)
 
 
 def _loading(state: ChatState) -> str:
@@ -40,6 +41,8 @@ def _model_phase(state: ChatState) -> tuple[str, str]:
         case "ready":
             busy = bool(state.live)
             return ("writing elsewhere", "busy") if busy else ("ready", "ready")
+        case "resting":
+            return "asleep, wakes with a message", ""
         case "failed":
             return "no model: F3 chooses one", "error"
         case _:

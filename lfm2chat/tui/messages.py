@@ -17,6 +17,16 @@ class ServiceEvent(Message):
         self.event = event
 
 
+class Downloaded(Message):
+    """A model that was asked for is here, under the name ``model``."""
+
+    bubble = False
+
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        self.model = model
+
+
 class Failure(Message):
     """Something that was started earlier failed. Raw text; whoever shows it makes it safe."""
 

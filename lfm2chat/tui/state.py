@@ -15,11 +15,15 @@ from dataclasses import dataclass, field, replace
 
 from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.runtime.events import (
+    DownloadEnded,
+    DownloadFinished,
+    DownloadProgress,
     Event,
     ModelFailed,
     ModelLoaded,
     ModelLoading,
     ModelPacking,
+    ModelResting,
     PrefillProgress,
     TextDelta,
     TurnAccepted,
@@ -79,7 +83,7 @@ class LiveTurn:
 
 @dataclass(slots=True)
 class ModelState:
-    """The selected model. ``phase`` is ``loading``, ``ready`` or ``failed``."""
+    """The selected model. ``phase`` is ``loading``, ``ready``, ``resting`` or ``failed``."""
 
     name: str
     phase: str = "loading"
@@ -111,6 +115,7 @@ class ChatState:
     sampling: dict[int, SamplingParams | None] = field(default_factory=dict)
     context: dict[int, ContextUse] = field(default_factory=dict)
     finished: dict[int, Message] = field(default_factory=dict)
+    download: DownloadProgress | None = None
     next_key: int = -2
 
     def new_key(self) -> int:
@@ -139,6 +144,24 @@ class ChatState:
     def apply(self, event: Event) -> LiveTurn | None:
         """Take ``event`` in; returns the turn it is about (also when it just ended)."""
         match event:
+            case TurnAccepted():
+                return self._accepted(event)
+            case PrefillProgress() | TextDelta():
+                return self._progress(event)
+            case TurnFinished():
+                return self._finished(event)
+            case TurnFailed():
+                return self._failed(event)
+            case DownloadProgress():
+                self.download = event
+            case DownloadFinished() | DownloadEnded():
+                self.download = None
+            case _:
+                self._apply_to_model(event)
+        return None
+
+    def _apply_to_model(self, event: Event) -> None:
+        match event:
             case ModelLoading():
                 self.model.loading = event.model
                 self.model.phase, self.model.packed = "loading", None
@@ -151,17 +174,10 @@ class ChatState:
             case ModelFailed():
                 self.model.loading = ""
                 self.model.phase = "ready" if self.model.recommended is not None else "failed"
-            case TurnAccepted():
-                return self._accepted(event)
-            case PrefillProgress() | TextDelta():
-                return self._progress(event)
-            case TurnFinished():
-                return self._finished(event)
-            case TurnFailed():
-                return self._failed(event)
+            case ModelResting():
+                self.model.phase = "resting"
             case _:
                 pass
-        return None
 
     def overlay(self, key: int, messages: Sequence[Message]) -> list[Message]:
         """``messages`` as read from the store, corrected by what happened since the read."""

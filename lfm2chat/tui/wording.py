@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 from lfm2chat.chat.turns import Message, MessageStatus
+from lfm2chat.runtime.events import DownloadProgress
+from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.spec import FinishReason, Timing
 
 MINUTE = 60.0
@@ -54,6 +56,32 @@ def live_rate(generated_tokens: int, decode_s: float) -> float | None:
     if generated_tokens < 2 or decode_s <= 0:
         return None
     return (generated_tokens - 1) / decode_s
+
+
+def download(progress: DownloadProgress) -> str:
+    """Which model comes, and how far it is: ``LFM2-350M 34 % · 12 MB/s``."""
+    return f"{progress.name.rpartition('/')[2]} {share(progress)}"
+
+
+def share(progress: DownloadProgress) -> str:
+    """How far a download is: ``34 % · 12 MB/s``."""
+    if progress.wait_s:
+        return f"next try in {progress.wait_s} s"
+    if not progress.total_bytes:
+        return "asking the hub"
+    done = f"{100 * progress.done_bytes // progress.total_bytes} %"
+    return f"{done} · {size(int(progress.bytes_per_s))}/s" if progress.bytes_per_s else done
+
+
+def prospect(one: Prospect) -> str:
+    """What to expect of a model: ``2.4 GB to download · 1.4 GB of memory · about 13 tok/s``."""
+    parts = [f"{size(one.card.download_bytes)} to download"]
+    if one.obstacle:
+        return " · ".join([*parts, one.obstacle])
+    parts.append(f"{size(one.memory_bytes)} of memory")
+    if one.decode_tok_s is not None:
+        parts.append(f"about {rate(one.decode_tok_s)}")
+    return " · ".join(parts)
 
 
 def reading(timing: Timing) -> str:

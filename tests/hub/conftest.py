@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,19 +20,6 @@ from lfm2chat.hub.library import LocalModel
 REPOSITORY = "LiquidAI/LFM2-350M"
 LFS = {"model.safetensors", "tokenizer.json"}
 HIDDEN, FF, VOCAB, HEAD_DIM = 64, 128, 2048, 16
-
-
-@pytest.fixture(scope="session")
-def fake_hub_module() -> ModuleType:
-    name = "lfm2chat_tests_fake_hub"
-    path = Path(__file__).with_name("fake_hub.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

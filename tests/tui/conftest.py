@@ -30,6 +30,7 @@ from lfm2chat.runtime.events import (
     TurnFinished,
 )
 from lfm2chat.runtime.models import ModelEntry
+from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.settings import Settings
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.tui.app import Lfm2ChatApp
@@ -43,6 +44,23 @@ def done(value: Any) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_result(value)
     return future
+
+
+class ScriptedDownloads:
+    """What Downloads is to the app; the test emits the events."""
+
+    def __init__(self, service: ScriptedService) -> None:
+        self._service = service
+        self.found: list[Prospect] = []
+
+    def prospects(self) -> list[Prospect]:
+        return list(self.found)
+
+    def start(self, name: str) -> None:
+        self._service.calls.append(("download", name))
+
+    def cancel(self) -> None:
+        self._service.calls.append(("cancel download",))
 
 
 class ScriptedService:
@@ -67,6 +85,7 @@ class ScriptedService:
         ]
         self.closed = False
         self.unsent = ""
+        self.downloads = ScriptedDownloads(self)
         self._next = 0
 
     def _number(self) -> int:

@@ -15,10 +15,14 @@ from dataclasses import replace
 from textual import on, work
 from textual.timer import Timer
 
+from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Conversation
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.events import (
     ConversationChanged,
+    DownloadEnded,
+    DownloadFinished,
+    DownloadProgress,
     Event,
     ModelFailed,
     ModelLoaded,
@@ -28,11 +32,12 @@ from lfm2chat.runtime.events import (
     TurnFailed,
     TurnFinished,
 )
+from lfm2chat.runtime.models import GUIDE
 from lfm2chat.settings import Settings
 from lfm2chat.spec import FinishReason
 from lfm2chat.tui import describe
 from lfm2chat.tui.desk import Desk
-from lfm2chat.tui.messages import ServiceEvent
+from lfm2chat.tui.messages import Downloaded, ServiceEvent
 from lfm2chat.tui.screens.link import LinkScreen
 from lfm2chat.tui.screens.regions import ChatRegions
 from lfm2chat.tui.screens.rename import RenameScreen
@@ -41,6 +46,7 @@ from lfm2chat.tui.widgets.answer import Answer
 from lfm2chat.tui.widgets.conversations import ConversationList
 from lfm2chat.tui.widgets.prompt import Prompt
 from lfm2chat.tui.widgets.sampling import SamplingPanel
+from lfm2chat.tui.widgets.welcome import Welcome
 
 DRAFT_DELAY_S = 0.3
 AGES_REFRESH_S = 60.0
@@ -99,7 +105,7 @@ class ChatScreen(ChatRegions):
         async with self._changing:
             turn = self._state.apply(message.event)
             await self._show_event(message.event, turn)
-            if isinstance(message.event, TextDelta):
+            if isinstance(message.event, TextDelta | DownloadProgress):
                 self._describe_soon()
             else:
                 self._describe()
@@ -120,12 +126,25 @@ class ChatScreen(ChatRegions):
                 await self._finished(event, turn, here=here)
             case TurnFailed():
                 await self._failed(event, turn, here=here)
+            case _:
+                self._show_news(event)
+
+    def _show_news(self, event: Event) -> None:
+        """Show ``event``, which is about no turn."""
+        match event:
             case ConversationChanged():
                 self._upsert(event.conversation)
             case ModelLoaded():
                 self._show_sampling()
             case ModelFailed() | SaveFailed():
                 self._tell(event.message, event.hint)
+            case DownloadEnded() if event.message:
+                self._tell(event.message, event.hint)
+            case DownloadEnded():
+                self._say("The download was stopped; what has arrived is kept.")
+            case DownloadFinished():
+                self._say(f"{one_line(event.model, 60)} is here, and answers from now on.")
+                self.app.post_message(Downloaded(event.model))
             case _:
                 pass
 
@@ -215,6 +234,8 @@ class ChatScreen(ChatRegions):
             self._describing.stop()
             self._describing = None
         self.status.show(describe.status(self._state))
+        for welcome in self.transcript.query(Welcome):
+            welcome.show_guide(self._state.model.name == GUIDE)
         self.waiting.show(self._state.queued.get(self._state.shown, ()))
         self.keybar.show_busy(self._state.running(self._state.shown) is not None)
 

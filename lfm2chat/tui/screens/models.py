@@ -1,9 +1,10 @@
-"""F3: which model answers next."""
+"""F3: which model answers next, and which could be downloaded."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -17,67 +18,116 @@ from textual.widgets.option_list import Option
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.runtime.events import DownloadProgress
 from lfm2chat.runtime.models import ModelEntry
+from lfm2chat.runtime.recommend import Prospect
+from lfm2chat.tui import wording
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
-from lfm2chat.tui.wording import size
 
 NAME_LENGTH = 60
-MORE = "More models: lfm2chat models pull LFM2-350M"
+REFRESH_S = 0.5
 
 
-class ModelsScreen(ModalScreen[str | None]):
-    """The guide and what lies on disk. Gives the chosen name, or None when it was left.
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Answer with the model of that name from now on."""
 
-    ``read`` lists the models; it reads folders, so it runs in a thread.
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The user looks at a model that is not here: ask before it is downloaded."""
+
+    prospect: Prospect
+
+
+@dataclass(frozen=True, slots=True)
+class StopFetching:
+    """Stop the download that runs."""
+
+
+Choice = Use | Fetch | StopFetching
+
+
+class ModelsScreen(ModalScreen[Choice | None]):
+    """What lies on disk, then what could be downloaded. Gives a choice, or None when it was left.
+
+    ``read`` lists the models on disk, ``prospects`` those of the catalogue; both read files, so
+    they run in a thread. ``downloading`` says how far the download is, if one runs.
     """
 
     CSS_PATH = "models.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f3", "leave", "Cancel", show=False)]
 
-    def __init__(self, read: Callable[[], Sequence[ModelEntry]], *, current: str) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Sequence[ModelEntry]],
+        prospects: Callable[[], Sequence[Prospect]],
+        *,
+        current: str,
+        downloading: Callable[[], DownloadProgress | None],
+    ) -> None:
         super().__init__()
         self._read = read
+        self._prospects = prospects
         self._current = current
-        self._entries: list[ModelEntry] = []
+        self._downloading = downloading
+        self._choices: dict[str, Choice] = {}
+        self._fetching = ""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="card"):
             yield Static(Content("Models"), classes="card-title", markup=False)
             yield OptionList(id="model-list", markup=False, compact=True)
             yield ForeignText("looking …", id="model-note")
-            yield Static(
-                Content("Enter answers with it from now on · Esc leaves"),
-                classes="card-hint",
-                markup=False,
-            )
+            yield Static(Content("Enter chooses · Esc leaves"), classes="card-hint", markup=False)
 
     async def on_mount(self) -> None:
         note = self.query_one("#model-note", ForeignText)
         try:
             entries = await asyncio.to_thread(self._read)
+            prospects = await asyncio.to_thread(self._prospects)
         except Lfm2ChatError as error:
             note.show(f"{error}\n{error.hint}")
             return
-        self._entries = list(entries)
         options = self.query_one(OptionList)
-        options.add_options(
-            Option(self._prompt(entry), disabled=bool(entry.problem)) for entry in self._entries
-        )
-        names = [entry.name for entry in self._entries]
+        for entry in entries:
+            self._add(options, Use(entry.name), self._here(entry), disabled=bool(entry.problem))
+        here = {entry.name.casefold() for entry in entries}
+        missing = [one for one in prospects if one.card.name.casefold() not in here]
+        # The one to begin with is what most people look for.
+        missing.sort(key=lambda one: not one.recommended)
+        if missing:
+            options.add_option(None)
+        for one in missing:
+            self._add(options, Fetch(one), self._away(one), disabled=False)
+        names = [entry.name for entry in entries]
         options.highlighted = names.index(self._current) if self._current in names else 0
         options.focus()
-        note.show(MORE)
+        self._show_note()
+        self.set_interval(REFRESH_S, self._show_progress)
+
+    def _add(self, options: OptionList, choice: Choice, prompt: Content, *, disabled: bool) -> None:
+        key = f"model-{len(self._choices)}"
+        self._choices[key] = choice
+        options.add_option(Option(prompt, id=key, disabled=disabled))
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What the lines stand for, from the top."""
+        return list(self._choices.values())
 
     def action_leave(self) -> None:
         """Close without a change."""
         self.dismiss(None)
 
-    def _prompt(self, entry: ModelEntry) -> Content:
+    def _here(self, entry: ModelEntry) -> Content:
         current = entry.name == self._current
         mark = ("● ", "$success") if current else ("  ", "")
         about = "built in" if entry.builtin else "on this disk"
         details = entry.problem or (
-            f"{about} · {size(entry.size_bytes)}" if entry.size_bytes else about
+            f"{about} · {wording.size(entry.size_bytes)}" if entry.size_bytes else about
         )
         return Content.assemble(
             mark,
@@ -86,7 +136,52 @@ class ModelsScreen(ModalScreen[str | None]):
             foreign(one_line(details, 200), "$error" if entry.problem else "$muted"),
         )
 
+    def _away(self, one: Prospect) -> Content:
+        progress = self._downloading()
+        fetching = progress is not None and progress.name == one.card.name
+        told = wording.share(progress) if fetching and progress else wording.prospect(one)
+        mark = ("↓ ", "$accent") if fetching else ("★ ", "$accent") if one.recommended else "  "
+        return Content.assemble(
+            mark,
+            foreign(one.card.name, "bold" if one.recommended else ""),
+            ("  for this machine" if one.recommended else "", "$accent"),
+            "\n  ",
+            foreign(told, "$accent" if fetching else "$muted"),
+        )
+
+    def _show_progress(self) -> None:
+        """Bring the line of the model that is being downloaded up to date."""
+        progress = self._downloading()
+        name = progress.name if progress is not None else ""
+        if self._fetching and not name:  # what is here and what is not has changed
+            self.dismiss(None)
+            return
+        options = self.query_one(OptionList)
+        for key, choice in self._choices.items():
+            if isinstance(choice, Fetch) and choice.prospect.card.name in (name, self._fetching):
+                options.replace_option_prompt(key, self._away(choice.prospect))
+        if name != self._fetching:
+            self._fetching = name
+            self._show_note()
+
+    @on(OptionList.OptionHighlighted)
+    def _show_note(self) -> None:
+        options = self.query_one(OptionList)
+        option = options.highlighted_option
+        choice = self._choices.get(option.id or "") if option is not None else None
+        note = ""
+        if isinstance(choice, Fetch):
+            card = choice.prospect.card
+            note = "Enter stops the download." if card.name == self._fetching else card.good_for
+        elif isinstance(choice, Use):
+            note = "It answers from now on." if choice.name != self._current else "In use."
+        self.query_one("#model-note", ForeignText).show(note)
+
     @on(OptionList.OptionSelected)
     def _choose(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.dismiss(self._entries[event.option_index].name)
+        choice = self._choices[event.option_id or ""]
+        progress = self._downloading()
+        if isinstance(choice, Fetch) and progress and progress.name == choice.prospect.card.name:
+            choice = StopFetching()
+        self.dismiss(choice)

@@ -23,6 +23,7 @@ class Status:
     speed: str = ""
     context: str = ""
     reuse: str = ""
+    download: str = ""
 
 
 class StatusLine(Static):
@@ -67,7 +68,7 @@ class StatusLine(Static):
             ("● ", color), foreign(status.model, "bold $foreground"), ("  " + status.phase, color)
         )
         right = Content("")
-        for text in (status.context, status.speed, status.reuse):
+        for text in (status.download, status.context, status.speed, status.reuse):
             if not text:
                 continue
             gap = GAP if right.plain else ""

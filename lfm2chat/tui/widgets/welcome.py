@@ -21,6 +21,9 @@ SHORT = {
 }
 
 
+GUIDE_NOTE = "The guide knows lfm2chat; F3 brings the others."
+
+
 class Welcome(Vertical):
     """A greeting of a few rows, in the middle."""
 
@@ -33,6 +36,11 @@ class Welcome(Vertical):
         )
         yield Static(Content("Nothing you write leaves it."), classes="welcome-note", markup=False)
         yield Static(_keys(), classes="welcome-keys", markup=False)
+        yield Static(Content(GUIDE_NOTE), id="welcome-guide", markup=False)
+
+    def show_guide(self, answers: bool) -> None:
+        """Whether the built-in guide ``answers``: people should know what it is not for."""
+        self.query_one("#welcome-guide").display = answers
 
 
 def _keys() -> Content:

@@ -1,0 +1,139 @@
+"""Downloads for a front end: one at a time, on a thread of their own, told by events.
+
+Nothing is asked of any network before :meth:`Downloads.start` is called.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lfm2chat.errors import Lfm2ChatError, PullCancelledError, UsageError
+from lfm2chat.hub.access import Access
+from lfm2chat.paths import Paths
+from lfm2chat.runtime.events import (
+    DownloadEnded,
+    DownloadFinished,
+    DownloadProgress,
+    Event,
+)
+from lfm2chat.runtime.machine import read_machine
+from lfm2chat.runtime.recommend import Prospect, free_disk_bytes, prospects
+from lfm2chat.settings import Settings
+from lfm2chat.spec.free_memory import available_memory_bytes
+
+if TYPE_CHECKING:
+    from lfm2chat.hub.fetch import Progress
+
+log = logging.getLogger(__name__)
+
+
+class Downloads:
+    """The one download of this process. Any thread may call anything."""
+
+    def __init__(self, paths: Paths, settings: Settings, emit: Callable[[Event], None]) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._name = ""
+
+    @property
+    def running(self) -> str:
+        """The name of the model that is being downloaded; empty while none is."""
+        thread = self._thread
+        return self._name if thread is not None and thread.is_alive() else ""
+
+    def prospects(self) -> list[Prospect]:
+        """What the catalogue has for this machine. Reads files: not for the event loop."""
+        return prospects(
+            free_memory_bytes=available_memory_bytes(),
+            free_disk_bytes=free_disk_bytes(self._paths.models),
+            machine=read_machine(self._paths.machine),
+        )
+
+    def start(self, name: str) -> None:
+        """Download ``name``; returns at once. What arrived before is not fetched again.
+
+        Raises:
+            UsageError: Another download is running.
+        """
+        with self._lock:
+            if self.running:
+                raise UsageError(
+                    f"{self._name} is still being downloaded", hint="wait, or stop it first"
+                )
+            self._name = name
+            self._stop = threading.Event()
+            self._thread = threading.Thread(
+                target=self._run, args=(name, self._stop), name="lfm2chat-download", daemon=True
+            )
+            self._thread.start()
+
+    def cancel(self) -> None:
+        """Stop the download; what has arrived is kept. Its end is told by an event."""
+        self._stop.set()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Stop the download and wait for its end, at most ``timeout_s``."""
+        self.cancel()
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+
+    def _run(self, name: str, stop: threading.Event) -> None:
+        from lfm2chat.hub.download import pull  # http code that only this thread needs
+
+        meter = _Meter(name, self._emit)
+        try:
+            model = pull(
+                name,
+                models_dir=self._paths.models,
+                on_progress=meter.tell,
+                cancelled=stop.is_set,
+                access=Access.of(self._settings),
+            )
+        except PullCancelledError:
+            self._emit(DownloadEnded(name))
+        except Lfm2ChatError as error:
+            self._emit(DownloadEnded(name, str(error), error.hint))
+        except Exception as error:  # the app goes on, whatever a library raised
+            log.exception("a download failed")
+            told = f"the download failed: {type(error).__name__}: {error}"
+            self._emit(DownloadEnded(name, told, "the log says more"))
+        else:
+            self._emit(DownloadFinished(name, model.name))
+
+
+class _Meter:
+    """Turns what a pull tells into events with a rate over the last seconds."""
+
+    WINDOW_S = 4.0
+
+    def __init__(self, name: str, emit: Callable[[Event], None]) -> None:
+        self._name = name
+        self._emit = emit
+        self._seen: list[tuple[float, int]] = []
+
+    def tell(self, progress: Progress) -> None:
+        now = time.monotonic()
+        self._seen = [seen for seen in self._seen if now - seen[0] < self.WINDOW_S]
+        self._seen.append((now, progress.done_bytes))
+        then, before = self._seen[0]
+        elapsed = now - then
+        rate = (progress.done_bytes - before) / elapsed if elapsed > 0.5 else 0.0
+        self._emit(
+            DownloadProgress(
+                self._name,
+                progress.done_bytes,
+                progress.total_bytes,
+                max(0.0, rate),
+                progress.wait_s,
+                progress.note,
+            )
+        )

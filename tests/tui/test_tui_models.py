@@ -1,0 +1,117 @@
+"""F3: choosing a model that is here, and bringing one that is not."""
+
+from dataclasses import replace
+
+import pytest
+
+from lfm2chat.hub.catalog import catalog
+from lfm2chat.runtime.events import DownloadEnded, DownloadFinished, DownloadProgress, ModelResting
+from lfm2chat.runtime.recommend import prospects
+from lfm2chat.tui.screens.download import DownloadScreen
+
+GB = 10**9
+BEST = "LFM2.5-1.2B-Instruct"
+
+
+@pytest.fixture
+def shelf(service):
+    service.downloads.found = prospects(
+        free_memory_bytes=8 * GB, free_disk_bytes=90 * GB, machine=None
+    )
+    return service
+
+
+async def open_models(pilot, app, wait):
+    await wait(pilot, lambda: app.state.model.phase == "ready")
+    await pilot.press("f3")
+    await wait(pilot, lambda: app.screen.query("#model-list"))
+    options = app.screen.query_one("#model-list")
+    await wait(pilot, lambda: options.option_count > 3)
+    return options
+
+
+def lines(options):
+    return [str(options.get_option_at_index(at).prompt) for at in range(options.option_count)]
+
+
+async def test_the_one_for_this_machine_stands_first_below_what_is_here(app, shelf, wait):
+    async with app.run_test(size=(80, 24)) as pilot:
+        options = await open_models(pilot, app, wait)
+        told = lines(options)
+        assert [line.split()[0] for line in told[1:2]] == ["LFM2-350M"]
+        assert BEST in told[2]
+        assert "for this machine" in told[2]
+        assert "2.3 GB to download" in told[2]
+        assert not any("tok/s" in line for line in told)
+        assert len(told) == 2 + len(catalog()) - 1
+
+
+async def test_nothing_is_downloaded_without_a_yes(app, shelf, wait):
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_models(pilot, app, wait)
+        await pilot.press("down", "down", "enter")
+        await wait(pilot, lambda: isinstance(app.screen, DownloadScreen))
+        text = " ".join(str(line.render()) for line in app.screen.query("Static"))
+        assert "US$10 million" in text
+        await pilot.press("escape")
+        await wait(pilot, lambda: app.screen is app.chat)
+        assert not [call for call in shelf.calls if call[0] == "download"]
+
+
+async def test_a_yes_downloads_shows_how_far_it_is_and_then_answers_with_it(app, shelf, wait):
+    async with app.run_test(size=(100, 30)) as pilot:
+        await open_models(pilot, app, wait)
+        await pilot.press("down", "down", "enter")
+        await wait(pilot, lambda: isinstance(app.screen, DownloadScreen))
+        await pilot.press("enter")
+        await wait(pilot, lambda: ("download", BEST) in shelf.calls)
+        shelf.emit(DownloadProgress(BEST, GB, 2 * GB, 12e6))
+        await wait(pilot, lambda: app.chat.status.status.download == f"{BEST} 50 % · 12.0 MB/s")
+        assert "50 %" in str(app.chat.status.render())
+        shelf.emit(DownloadFinished(BEST, BEST))
+        await wait(pilot, lambda: app.state.model.name == BEST)
+        assert app.chat.status.status.download == ""
+
+
+async def test_a_running_download_is_stopped_where_it_was_begun(app, shelf, wait):
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        shelf.emit(DownloadProgress(BEST, GB, 2 * GB, 0))
+        await wait(pilot, lambda: app.state.download is not None)
+        options = await open_models(pilot, app, wait)
+        assert "50 %" in lines(options)[2]
+        shelf.emit(DownloadProgress(BEST, int(1.5 * GB), 2 * GB, 0))
+        await wait(pilot, lambda: "75 %" in lines(options)[2])
+        await pilot.press("down", "down", "enter")
+        await wait(pilot, lambda: ("cancel download",) in shelf.calls)
+        shelf.emit(DownloadEnded(BEST))
+        await wait(pilot, lambda: app.state.download is None)
+
+
+async def test_a_download_that_fails_says_why_and_the_chat_goes_on(app, shelf, wait):
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        shelf.emit(DownloadEnded(BEST, "the hub is down", "try later"))
+        await wait(pilot, lambda: app._notifications)
+        (told,) = [one.message for one in app._notifications]
+        assert told == "the hub is down\ntry later"
+        assert app.state.model.name == "guide"
+
+
+async def test_a_model_that_does_not_fit_says_so_before_anything_else(app, shelf, wait):
+    found = shelf.downloads.found
+    shelf.downloads.found = [replace(found[0], obstacle="needs 9.0 GB of memory, 1.0 GB are free")]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        await pilot.press("f3")
+        await wait(pilot, lambda: app.screen.query("#model-list"))
+        options = app.screen.query_one("#model-list")
+        await wait(pilot, lambda: options.option_count == 3)
+        assert "1.0 GB are free" in lines(options)[2]
+
+
+async def test_a_model_that_left_the_memory_is_asleep(app, shelf, wait):
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        shelf.emit(ModelResting("guide"))
+        await wait(pilot, lambda: app.chat.status.status.phase.startswith("asleep"))
