@@ -238,3 +238,18 @@ async def test_what_is_typed_before_the_last_conversation_is_read_stays(app, ser
         go_on.set()
         await wait(pilot, lambda: app.state.shown == only.id)
         assert prompt(app).draft.text == "early"
+
+
+@pytest.mark.parametrize("lines", [2, 8, 40])
+async def test_undoing_a_paste_of_many_lines_ends_nothing(app, service, wait, lines):
+    """The scroll bar that goes asks for the cursor, which is below the end by then."""
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(app, pilot, wait)
+        text = "\n".join(f"line {number}" for number in range(lines))
+        prompt(app).area.post_message(Paste(text))
+        await wait(pilot, lambda: prompt(app).draft.text == text)
+        await pilot.pause(0.2)
+        await pilot.press("ctrl+z")
+        await wait(pilot, lambda: prompt(app).draft.text == "")
+        await pilot.press("ctrl+y")
+        await wait(pilot, lambda: prompt(app).draft.text == text)

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Click, Key, Paste
-from textual.geometry import Region
+from textual.geometry import Offset, Region
 from textual.message import Message as Notice
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -75,6 +75,16 @@ class PromptArea(TextArea):
             return ScrollView.render_lines(self, crop)
         self._coloured = True
         return super().render_lines(crop)
+
+    def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
+        """As the editor's own, once the cursor is inside the text.
+
+        Undo makes the text shorter before it moves the cursor (Textual 8.2.8): a scroll bar that
+        goes in between would ask for a cursor below the last line, and end the app.
+        """
+        if self.cursor_location[0] >= self.document.line_count:
+            return Offset()
+        return super().scroll_cursor_visible(center=center, animate=animate)
 
     def notify_style_update(self) -> None:
         """Another theme: other colours."""
