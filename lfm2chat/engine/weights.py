@@ -1,4 +1,4 @@
-"""safetensors to a model and back.
+"""safetensors, or a GGUF file, to a model; a model to safetensors.
 
 In: a folder that ``modelfiles`` has checked and a model built on "meta" (shapes, no memory). Out:
 the model with its weights. Each tensor is allocated once, in the precision wanted, and filled
@@ -20,12 +20,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lfm2chat.engine.device import STORED
+from lfm2chat.engine.gguf_weights import decode, number_dtype
 from lfm2chat.errors import WeightsError
 from lfm2chat.modelfiles import TensorInfo, WeightFiles
+from lfm2chat.modelfiles.gguf import BLOCKS
 from lfm2chat.spec.config import Lfm2Config
 
 BUFFER_BYTES = 8 * 2**20
+BLOCK_BYTES = 2**20
+"""Of a GGUF file's blocks at once: their numbers stay in the cache, which is twice as fast."""
 
 
 @contextmanager
@@ -71,13 +74,13 @@ class WeightReader:
         }
 
     def __call__(self, name: str) -> Tensor:
-        """The weight called ``name``, in the precision of the file, on the CPU.
+        """The weight called ``name``, in the precision of the file (blocks: float32), on the CPU.
 
         Raises:
             WeightsError: The file became shorter since it was checked, or cannot be read.
         """
         path, tensor = self._places[name]
-        loaded = torch.empty(tensor.shape, dtype=STORED[tensor.dtype])
+        loaded = torch.empty(tensor.shape, dtype=number_dtype(tensor.dtype))
         try:
             with path.open("rb", buffering=0) as file:
                 _read(file, tensor, loaded, self._buffer)
@@ -118,12 +121,13 @@ class _NothingDrawn(TorchFunctionMode):
 
 def _read(file: io.FileIO, tensor: TensorInfo, target: Tensor, buffer: bytearray) -> None:
     """Fill ``target`` from the file, converting to its dtype piece by piece."""
-    stored = STORED[tensor.dtype]
+    block, block_bytes = BLOCKS[tensor.dtype]
+    most = BUFFER_BYTES if block == 1 else BLOCK_BYTES // block_bytes * block_bytes
     flat = target.view(-1)
     file.seek(tensor.start)
     done = 0
     while done < tensor.nbytes:
-        piece = min(BUFFER_BYTES, tensor.nbytes - done)
+        piece = min(most, tensor.nbytes - done)
         read = 0
         with memoryview(buffer)[:piece] as view:
             while read < piece:
@@ -134,8 +138,8 @@ def _read(file: io.FileIO, tensor: TensorInfo, target: Tensor, buffer: bytearray
                         hint="nothing may write to a model while it loads; download it again",
                     )
                 read += count
-        numbers = torch.frombuffer(buffer, dtype=stored, count=piece // stored.itemsize)
-        first = done // stored.itemsize
+        numbers = decode(torch.frombuffer(buffer, dtype=torch.uint8, count=piece), tensor.dtype)
+        first = done // block_bytes * block
         flat[first : first + numbers.numel()].copy_(numbers)
         done += piece
 

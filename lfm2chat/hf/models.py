@@ -10,7 +10,7 @@ import torch  # noqa: TID253 - this module is imported only once a model is want
 from torch import Tensor  # noqa: TID253
 
 from lfm2chat import engine
-from lfm2chat.engine.device import STORED, choose_device
+from lfm2chat.engine.device import choose_device, stored_dtype
 from lfm2chat.engine.weights import without_memory
 from lfm2chat.errors import UsageError
 from lfm2chat.hf.folder import model_folder, refuse_unknown
@@ -184,4 +184,4 @@ def _precision(
     named = values.get("dtype") or values.get("torch_dtype")
     if isinstance(named, str):
         return named
-    return STORED[check_weights(folder, read_config(folder)).dtype]
+    return stored_dtype(check_weights(folder, read_config(folder)).dtype)
