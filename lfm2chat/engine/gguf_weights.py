@@ -32,6 +32,11 @@ def dequantize(raw: Tensor, dtype: str) -> Tensor:
     return numbers.view(-1)
 
 
+def block_scales(raw: Tensor) -> Tensor:
+    """The scales of whole blocks of Q4_0: ``raw`` (bytes,) uint8 to (blocks,) float32."""
+    return _scales(raw.view(-1, BLOCKS["Q4_0"][1])[:, :2]).view(-1)
+
+
 def number_dtype(dtype: str) -> torch.dtype:
     """What a weight of the file's ``dtype`` is read as: its own, for blocks float32."""
     return STORED.get(dtype, torch.float32)

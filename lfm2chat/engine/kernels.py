@@ -126,7 +126,8 @@ def open_packed(
         with suppress(WeightsError):
             return load_packed(saved, config, precision, fingerprint=fingerprint)
     files = check_weights(opened, config)
-    packed = pack_model(config, precision, WeightReader(files), progress=progress)
+    reader = WeightReader(files)
+    packed = pack_model(config, precision, reader, scales=reader.scales, progress=progress)
     if saved is not None:
         with suppress(WeightsError):
             save_packed(packed, saved, fingerprint=fingerprint)
