@@ -38,6 +38,9 @@ class ModelFolder(Protocol):
     def config(self) -> Lfm2Config:
         """The checked configuration."""
 
+    def declared_dtype(self) -> str:
+        """The precision that the configuration names (``bfloat16``); empty where it names none."""
+
     def generation_config(self) -> GenerationConfig:
         """What is recommended for generation; empty where nothing is."""
 
@@ -68,6 +71,12 @@ class CheckpointFolder:
     def config(self) -> Lfm2Config:
         """That of config.json."""
         return Lfm2Config.from_dict(read_json(self.path / CONFIG))
+
+    def declared_dtype(self) -> str:
+        """``dtype`` in config.json, or ``torch_dtype``, its older name."""
+        values = read_json(self.path / CONFIG)
+        named = values.get("dtype") or values.get("torch_dtype")
+        return named if isinstance(named, str) else ""
 
     def generation_config(self) -> GenerationConfig:
         """That of generation_config.json."""
@@ -122,6 +131,10 @@ class GgufFolder:
     def config(self) -> Lfm2Config:
         """That of the metadata."""
         return gguf_config(self._header)
+
+    def declared_dtype(self) -> str:
+        """None: each tensor has its own."""
+        return ""
 
     def generation_config(self) -> GenerationConfig:
         """Nothing: the tokens that end an answer are in the configuration."""

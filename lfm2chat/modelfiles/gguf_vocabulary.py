@@ -73,7 +73,8 @@ def gguf_vocabulary(header: GgufHeader) -> Vocabulary:
         "decoder": _byte_level(add_prefix_space=True, use_regex=True),
         "model": _model(used, _merges(header)),
     }
-    config: dict[str, Any] = {f"{name}_token": token for name, token in named.items() if token}
+    config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    config |= {f"{name}_token": token for name, token in named.items() if token}
     if "tokenizer.chat_template" in header.metadata:
         config["chat_template"] = _text(header, "tokenizer.chat_template")
     return Vocabulary(json.dumps(document, ensure_ascii=False).encode(), config)

@@ -116,7 +116,8 @@ def load_model(
     opened = open_folder(entry.folder)
     config = opened.config()
     generation = opened.generation_config()
-    tokenizer, template = read_text_parts(opened)
+    parts = read_text_parts(opened)
+    tokenizer = parts.tokenizer
     if tokenizer.vocab_size > config.vocab_size:
         raise TokenizerError(
             f"the tokenizer of {entry.name} has {tokenizer.vocab_size} tokens, "
@@ -138,7 +139,7 @@ def load_model(
         name=entry.name,
         model=runs.model,
         tokenizer=tokenizer,
-        template=template,
+        template=parts.template,
         eos_token_ids=end_token_ids(tokenizer, generation.eos_token_ids or config.eos_token_ids),
         context_tokens=min(settings.context_tokens or limit, config.max_position_embeddings),
         recommended=_recommended(entry, generation.sampling),

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
+from lfm2chat import AutoModelForCausalLM, AutoTokenizer
 from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.chat.turns import PromptMessage, Role
+from lfm2chat.checks.verify import verify
 from lfm2chat.engine import Lfm2ForCausalLM
-from lfm2chat.errors import ModelError, ModelNotFoundError
+from lfm2chat.errors import ModelError, ModelNotFoundError, UsageError
 from lfm2chat.modelfiles import open_folder, read_config
 from lfm2chat.runtime.generation import Answer, answer
 from lfm2chat.runtime.loaded import load_model
@@ -104,7 +107,8 @@ def test_eight_bits_answer_as_a_folder_with_the_same_numbers(load, guide_as_gguf
 
 
 def test_the_tokenizer_of_a_gguf_file_gives_the_ids_of_the_folders_own(guide_as_gguf, paths):
-    ours, template = read_text_parts(paths.models / guide_as_gguf("BF16"))
+    parts = read_text_parts(paths.models / guide_as_gguf("BF16"))
+    ours = parts.tokenizer
     theirs = Tokenizer.from_folder(guide_folder())
     for text in TEXTS:
         ids = theirs.encode(text)
@@ -118,13 +122,13 @@ def test_the_tokenizer_of_a_gguf_file_gives_the_ids_of_the_folders_own(guide_as_
     for part in ("control_ids", "special_ids", "control_texts", "special_tokens", "vocab_size"):
         assert getattr(ours, part) == getattr(theirs, part)
     assert (ours.bos_id, ours.eos_id) == (theirs.bos_id, theirs.eos_id)
-    assert template.source == (guide_folder() / "chat_template.jinja").read_text()
+    assert parts.template.source == (guide_folder() / "chat_template.jinja").read_text()
 
 
 def test_rows_of_the_embedding_without_a_token_have_no_text(make_model, paths):
     folder = make_model("Padded", vocab_size=4200)
     gguf_of_folder(folder, paths.models / "Padded-GGUF" / "m.gguf")
-    tokenizer, _ = read_text_parts(paths.models / "Padded-GGUF")
+    tokenizer = read_text_parts(paths.models / "Padded-GGUF").tokenizer
     assert tokenizer.vocab_size == 4096
     assert tokenizer.token_of(4150) is None
     assert tokenizer.encode("[PAD4150]") == Tokenizer.from_folder(folder).encode("[PAD4150]")
@@ -185,3 +189,26 @@ def test_the_header_is_read_once_for_a_whole_load(guide_as_gguf, paths):
     (paths.models / "Guide-BF16" / "model.gguf").unlink()
     assert opened.config().hidden_size == 192
     assert opened.vocabulary() is not None
+
+
+def test_the_documented_classes_load_a_gguf_file_and_save_it_as_a_checkpoint(
+    guide_as_gguf, tmp_path
+):
+    name = guide_as_gguf("BF16")
+    model, tokenizer = (one.from_pretrained(name) for one in (AutoModelForCausalLM, AutoTokenizer))
+    assert model.dtype == torch.bfloat16
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    saved, whole = (load_file(one / "model.safetensors") for one in (tmp_path, guide_folder()))
+    assert saved.keys() == whole.keys()
+    assert all(torch.equal(saved[key], whole[key].to(saved[key].dtype)) for key in whole)
+    for text in TEXTS:
+        assert theirs(text)["input_ids"] == tokenizer(text)["input_ids"]
+
+
+def test_verify_says_that_it_needs_a_checkpoint(guide_as_gguf, paths):
+    entry = resolve_model(guide_as_gguf("BF16"), paths.models)
+    with pytest.raises(UsageError, match="GGUF"):
+        verify(entry, Settings(), scratch=paths.models, quick=True)
