@@ -75,7 +75,16 @@ class ChatTemplate:
         path = folder / "chat_template.jinja"
         if path.exists():
             return cls(_read_source(path), tokenizer)
-        return cls(_configured_source(read_tokenizer_config(folder)), tokenizer)
+        return cls.of_config(read_tokenizer_config(folder), tokenizer)
+
+    @classmethod
+    def of_config(cls, config: dict[str, Any], tokenizer: Tokenizer) -> ChatTemplate:
+        """The template in the content of a tokenizer_config.json, else plain ChatML.
+
+        Raises:
+            TemplateError: The template is too long or no Jinja.
+        """
+        return cls(_configured_source(config), tokenizer)
 
     def build(
         self, messages: Sequence[PromptMessage], *, add_generation_prompt: bool = True

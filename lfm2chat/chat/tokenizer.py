@@ -81,7 +81,7 @@ class Tokenizer:
         Raises:
             TokenizerError: tokenizer.json is missing, over 64 MiB, or cannot be used.
         """
-        return cls(_read(folder / "tokenizer.json"), read_tokenizer_config(folder))
+        return cls(read_tokenizer_json(folder), read_tokenizer_config(folder))
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """The ids of ``text`` as Hugging Face gives them: added tokens are parsed, none is put
@@ -165,6 +165,15 @@ def without_surrogates(text: str) -> str:
     except UnicodeEncodeError:
         return text.translate(_SURROGATES)
     return text
+
+
+def read_tokenizer_json(folder: Path) -> bytes:
+    """The bytes of tokenizer.json in ``folder``.
+
+    Raises:
+        TokenizerError: It is missing, over 64 MiB, or cannot be read.
+    """
+    return _read(folder / "tokenizer.json")
 
 
 def read_tokenizer_config(folder: Path) -> dict[str, Any]:

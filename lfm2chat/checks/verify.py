@@ -28,8 +28,14 @@ from lfm2chat.engine import (
     estimate_bytes,
     set_threads,
 )
-from lfm2chat.errors import DiskFullError, ModelError, NotEnoughMemoryError, TokenizerError
-from lfm2chat.modelfiles import check_weights, read_config
+from lfm2chat.errors import (
+    DiskFullError,
+    ModelError,
+    NotEnoughMemoryError,
+    TokenizerError,
+    UsageError,
+)
+from lfm2chat.modelfiles import check_weights, open_folder
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.settings import Settings
 from lfm2chat.spec.free_memory import available_memory_bytes
@@ -126,7 +132,13 @@ class _Plan:
     def __init__(self, entry: ModelEntry, *, quick: bool) -> None:
         self.entry = entry
         self.quick = quick
-        self.config = read_config(entry.folder)
+        opened = open_folder(entry.folder)
+        if opened.vocabulary() is not None:
+            raise UsageError(
+                f"{entry.name} is a GGUF file, which the oracle does not read as it is",
+                hint="verify a folder with the model's safetensors weights",
+            )
+        self.config = opened.config()
         self.prompts = [prompt for prompt in prompts() if not quick or prompt.name in QUICK]
         # Before `transformers` allocates what a file says: that it is what the config says.
         check_weights(entry.folder, self.config)

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from lfm2chat.engine.batch import CacheBatch
 from lfm2chat.engine.cache import HybridCache
-from lfm2chat.engine.device import STORED, choose_device, choose_dtype
+from lfm2chat.engine.device import choose_device, choose_dtype, stored_dtype
 from lfm2chat.engine.inputs import check_kept, check_labels, check_source, check_table
 from lfm2chat.engine.layers import initialise, resize_rows
 from lfm2chat.engine.memory import check_memory
 from lfm2chat.engine.model import BeforeLayer, Lfm2Model
 from lfm2chat.engine.outputs import CausalLMOutput, keep_positions, next_token_loss
 from lfm2chat.engine.weights import fill, save, without_memory
-from lfm2chat.modelfiles import check_weights, read_config
+from lfm2chat.modelfiles import ModelFolder, check_weights, open_folder
 from lfm2chat.spec.config import Lfm2Config
 
 
@@ -40,7 +40,7 @@ class Lfm2ForCausalLM(nn.Module):
     @classmethod
     def from_pretrained(
         cls,
-        folder: str | Path,
+        folder: str | Path | ModelFolder,
         *,
         dtype: str | torch.dtype = "auto",
         device: str | torch.device = "auto",
@@ -48,7 +48,8 @@ class Lfm2ForCausalLM(nn.Module):
         """The model in ``folder``, ready to answer: in evaluation mode, recording no gradients.
 
         Args:
-            folder: Holds config.json and model.safetensors, or several files and their index.
+            folder: Holds config.json and model.safetensors, or several files and their index;
+                or one GGUF file.
             dtype: "auto" keeps the weights' own precision where the device is good at it; else
                 "bfloat16", "float16", "float32" or torch's name for one.
             device: "auto" takes a GPU where one is, else any device that torch knows.
@@ -58,10 +59,11 @@ class Lfm2ForCausalLM(nn.Module):
             NotEnoughMemoryError: It would not fit into the memory that is free.
             UsageError: ``dtype`` or ``device`` names nothing that can be used here.
         """
-        config = read_config(Path(folder))
-        files = check_weights(Path(folder), config)
+        opened = open_folder(Path(folder) if isinstance(folder, str) else folder)
+        config = opened.config()
+        files = check_weights(opened, config)
         place = choose_device(device)
-        precision = choose_dtype(dtype, stored=STORED[files.dtype], device=place)
+        precision = choose_dtype(dtype, stored=stored_dtype(files.dtype), device=place)
         check_memory(config, dtype=precision, device=place)
         # So the weights are allocated once, by the loader.
         with without_memory():

@@ -22,6 +22,11 @@ STORED = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 """The dtypes that weights files may have, as safetensors spells them."""
 
 
+def stored_dtype(dtype: str) -> torch.dtype:
+    """What "auto" starts from for a file's ``dtype``: that one, bf16 for blocks of fewer bits."""
+    return STORED.get(dtype, torch.bfloat16)
+
+
 def choose_device(device: str | torch.device = "auto") -> torch.device:
     """The device named, or for "auto" the first there is of cuda, mps and cpu.
 

@@ -38,7 +38,7 @@ from lfm2chat.engine.quantize import Precision, unpack
 from lfm2chat.engine.trial import choose_kernels
 from lfm2chat.engine.weights import WeightReader, without_memory
 from lfm2chat.errors import UsageError, WeightsError
-from lfm2chat.modelfiles import check_weights, read_config
+from lfm2chat.modelfiles import ModelFolder, check_weights, open_folder
 from lfm2chat.spec.config import Lfm2Config
 from lfm2chat.spec.free_memory import available_memory_bytes
 
@@ -61,11 +61,14 @@ def kernels_of(model: LanguageModel) -> str:
     return GRAPH if isinstance(model, GraphModel) else TORCH
 
 
-def choose_precision(dtype: str, config: Lfm2Config, *, device: torch.device) -> Precision | None:
+def choose_precision(
+    dtype: str, config: Lfm2Config, *, device: torch.device, stored: str = ""
+) -> Precision | None:
     """The packed precision to run a model in; None where it is to run as ``dtype`` says.
 
     ``dtype`` "int8" and "int4" name one. "auto" takes 8 bits on a processor that the native
-    kernels run on, or 4 where 8 would take more than half of the memory that is free.
+    kernels run on, or 4 where 8 would take more than half of the memory that is free; so it does
+    where ``stored``, the dtype that most weights have in their file, has no more than 4 bits.
 
     Raises:
         UsageError: A packed precision on a device that has none.
@@ -80,13 +83,15 @@ def choose_precision(dtype: str, config: Lfm2Config, *, device: torch.device) ->
         return named[dtype]
     if dtype != "auto" or device.type != "cpu" or unsupported(config) or not usable_kernels():
         return None
+    if stored == "Q4_0":
+        return Precision.INT4
     free = available_memory_bytes()
     tight = free is not None and 2 * buffer_bytes(config, Precision.INT8) > free
     return Precision.INT4 if tight else Precision.INT8
 
 
 def open_packed(
-    folder: Path,
+    folder: Path | ModelFolder,
     precision: Precision,
     *,
     saved: Path | None = None,
@@ -109,7 +114,8 @@ def open_packed(
         UsageError: A model that cannot be packed.
         NotEnoughMemoryError: It would not fit into the memory that is free.
     """
-    config = read_config(folder)
+    opened = open_folder(folder)
+    config = opened.config()
     problem = unsupported(config)
     if problem:
         raise UsageError(
@@ -120,8 +126,9 @@ def open_packed(
     if saved is not None:
         with suppress(WeightsError):
             return load_packed(saved, config, precision, fingerprint=fingerprint)
-    files = check_weights(folder, config)
-    packed = pack_model(config, precision, WeightReader(files), progress=progress)
+    files = check_weights(opened, config)
+    reader = WeightReader(files)
+    packed = pack_model(config, precision, reader, scales=reader.scales, progress=progress)
     if saved is not None:
         with suppress(WeightsError):
             save_packed(packed, saved, fingerprint=fingerprint)

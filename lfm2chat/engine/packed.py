@@ -33,6 +33,9 @@ MAX_HEAD_DIM = 128
 Lookup = Callable[[str], Tensor]
 """A weight by its name in the checkpoint, any floating dtype, on the CPU."""
 
+ScaleLookup = Callable[[str], Tensor | None]
+"""Scales of a weight that has 4 bits already: see :func:`lfm2chat.engine.quantize.pack`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -129,11 +132,13 @@ def pack_model(
     precision: Precision,
     lookup: Lookup,
     *,
+    scales: ScaleLookup = lambda _: None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> PackedModel:
     """Round and pack all weights; ``progress`` is told the share that is done, 0 to 1.
 
-    One weight at a time is asked for, so little memory is needed beside the result.
+    One weight at a time is asked for, so little memory is needed beside the result. Where all
+    parts of a matrix with 4 bits have ``scales``, these are taken and none are looked for.
 
     Raises:
         NotEnoughMemoryError: The system gives no buffer of that size.
@@ -147,7 +152,8 @@ def pack_model(
             numbers = lookup(section.sources[0]).to(torch.float32).contiguous().view(-1)
             place.copy_(numbers.view(torch.uint8))
         else:
-            pack(_joined(section, lookup), section.bits, out=place)
+            weight = _joined(section, [lookup(name) for name in section.sources])
+            pack(weight, section.bits, scales=_known_scales(section, scales), out=place)
         progress((at + section.nbytes) / total)
     return PackedModel(config, precision, buffer)
 
@@ -204,10 +210,16 @@ def _feed_forward(config: Lfm2Config, layer: int, bits: int) -> Iterator[Section
         yield Section(f"{layer}.{name}", (f"{prefix}.{name}.weight",), 1, hidden, 32)
 
 
-def _joined(section: Section, lookup: Lookup) -> Tensor:
-    """The weights of ``section`` as one matrix (rows, columns)."""
-    parts = [lookup(name) for name in section.sources]
+def _joined(section: Section, parts: list[Tensor]) -> Tensor:
+    """What belongs to the weights of ``section``, row by row, as one matrix."""
     if not section.name.endswith("gate_up"):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-    turns = [part.view(-1, LANES, section.columns) for part in parts]
-    return torch.stack(turns, dim=1).view(section.rows, section.columns)
+    columns = parts[0].shape[-1]
+    turns = [part.view(-1, LANES, columns) for part in parts]
+    return torch.stack(turns, dim=1).view(section.rows, columns)
+
+
+def _known_scales(section: Section, lookup: ScaleLookup) -> Tensor | None:
+    parts = [lookup(name) for name in section.sources] if section.bits == 4 else []
+    known = [part for part in parts if part is not None]
+    return _joined(section, known) if known and len(known) == len(section.sources) else None

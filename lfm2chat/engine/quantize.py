@@ -100,10 +100,17 @@ def block_bytes(bits: int) -> int:
     return PANEL_ROWS * BLOCK_COLUMNS * bits // 8 + scales * (1 if bits == 4 else 2)
 
 
-def pack(weight: Tensor, bits: int, *, out: Tensor | None = None) -> PackedMatrix:
+def pack(
+    weight: Tensor, bits: int, *, scales: Tensor | None = None, out: Tensor | None = None
+) -> PackedMatrix:
     """Round and pack ``weight`` (N, K), any floating dtype, on the CPU.
 
-    ``out`` is uint8 of :func:`packed_bytes` to write into; None allocates.
+    Args:
+        weight: The numbers.
+        bits: Of a level.
+        scales: (N, K / 32) float32, with 4 bits only: the numbers are known to be such multiples
+            from -8 to 7 of these. No scale is looked for then, which is most of the work.
+        out: Uint8 of :func:`packed_bytes` to write into; None allocates.
     """
     rows, columns = weight.shape
     data = torch.empty(packed_bytes(rows, columns, bits), dtype=torch.uint8) if out is None else out
@@ -113,7 +120,8 @@ def pack(weight: Tensor, bits: int, *, out: Tensor | None = None) -> PackedMatri
         some = weight[first : first + ROWS_AT_ONCE].to(torch.float32)
         panels = _round_up(some.shape[0], PANEL_ROWS) // PANEL_ROWS
         at = first // PANEL_ROWS * panel_bytes
-        data[at : at + panels * panel_bytes] = _pack_rows(some, bits)
+        known = None if scales is None else scales[first : first + ROWS_AT_ONCE]
+        data[at : at + panels * panel_bytes] = _pack_rows(some, bits, known)
 
     # Threads of ours, each with torch on one: its own wait for one another in every small
     # operation, which takes a hundred times as long where another program has a core.
@@ -148,12 +156,15 @@ def unpack(matrix: PackedMatrix) -> Tensor:
     return numbers.reshape(rows, -1)[: matrix.rows, : matrix.columns]
 
 
-def to_levels(groups: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor | None]:
+def to_levels(
+    groups: Tensor, bits: int, known: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """(N, groups, group) float32 to whole numbers of that shape, and scales (N, groups, 1).
 
     The levels are -127 to 127 with 8 bits, -32 to 31 with 6, -8 to 7 with 4; those of a group of
     zeros are 0. The scales are bf16; with 4 bits they are bytes, shares of the third result,
-    (N, 1, 1) float32.
+    (N, 1, 1) float32. ``known`` are scales (N, groups, 1) to take with 4 bits, as nearly as they
+    can be kept.
     """
     if bits == 8:
         scales = (groups.abs().amax(dim=-1, keepdim=True) / 127).to(torch.bfloat16)
@@ -161,12 +172,14 @@ def to_levels(groups: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor | None]
     if bits == 6:
         scales = _best_scales(groups, bits, _rounded_to_bf16)
         return _levels(groups, scales, -32, 31), scales.to(torch.bfloat16), None
-    bases = groups.abs().amax(dim=(1, 2), keepdim=True) / (7 * LARGEST_SHARE)
+    # The largest number of a row has a scale that reaches it; a scale that is known is reached.
+    reach, most = (groups, 7 * LARGEST_SHARE) if known is None else (known, LARGEST_SHARE)
+    bases = reach.abs().amax(dim=(1, 2), keepdim=True) / most
 
     def kept(wanted: Tensor) -> Tensor:
         return _from_bytes(_to_bytes(wanted, bases)) * bases
 
-    scales = _best_scales(groups, bits, kept)
+    scales = _best_scales(groups, bits, kept) if known is None else kept(known)
     return _levels(groups, scales, -8, 7), _to_bytes(scales, bases), bases
 
 
@@ -223,15 +236,19 @@ def _from_bytes(kept: Tensor) -> Tensor:
     return torch.where(wide >= 128, -1.0, 1.0) * magnitude.view(torch.float32)
 
 
-def _pack_rows(weight: Tensor, bits: int) -> Tensor:
-    """(n, K) float32 to the bytes of its panels."""
+def _pack_rows(weight: Tensor, bits: int, known: Tensor | None = None) -> Tensor:
+    """(n, K) float32 to the bytes of its panels; ``known`` are its scales, (n, K / group)."""
     group = group_columns(bits)
     n, columns = weight.shape
     rows, width = _round_up(n, PANEL_ROWS), _round_up(columns, BLOCK_COLUMNS)
     if (rows, width) != (n, columns):
         weight = torch.nn.functional.pad(weight, (0, width - columns, 0, rows - n))
+        if known is not None:
+            known = torch.nn.functional.pad(known, (0, (width - columns) // group, 0, rows - n))
     panels, blocks = rows // PANEL_ROWS, width // BLOCK_COLUMNS
-    levels, scales, bases = to_levels(weight.view(rows, width // group, group), bits)
+    groups = weight.view(rows, width // group, group)
+    known = None if known is None else known.view(rows, -1, 1)
+    levels, scales, bases = to_levels(groups, bits, known)
     unsigned = (levels + 2 ** (bits - 1)).to(torch.uint8)
     steps = _fold(unsigned.view(panels, PANEL_ROWS, blocks, BLOCK_COLUMNS // 4, 4), bits)
     cells = steps.permute(0, 2, 3, 1, 4).reshape(panels, blocks, -1)

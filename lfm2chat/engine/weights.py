@@ -1,4 +1,4 @@
-"""safetensors to a model and back.
+"""safetensors, or a GGUF file, to a model; a model to safetensors.
 
 In: a folder that ``modelfiles`` has checked and a model built on "meta" (shapes, no memory). Out:
 the model with its weights. Each tensor is allocated once, in the precision wanted, and filled
@@ -20,12 +20,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lfm2chat.engine.device import STORED
+from lfm2chat.engine.gguf_weights import block_scales, decode, number_dtype
 from lfm2chat.errors import WeightsError
 from lfm2chat.modelfiles import TensorInfo, WeightFiles
+from lfm2chat.modelfiles.gguf import BLOCKS
 from lfm2chat.spec.config import Lfm2Config
 
 BUFFER_BYTES = 8 * 2**20
+BLOCK_BYTES = 2**20
+"""Of a GGUF file's blocks at once: their numbers stay in the cache, which is twice as fast."""
 
 
 @contextmanager
@@ -71,19 +74,38 @@ class WeightReader:
         }
 
     def __call__(self, name: str) -> Tensor:
-        """The weight called ``name``, in the precision of the file, on the CPU.
+        """The weight called ``name``, in the precision of the file (blocks: float32), on the CPU.
 
         Raises:
             WeightsError: The file became shorter since it was checked, or cannot be read.
         """
-        path, tensor = self._places[name]
-        loaded = torch.empty(tensor.shape, dtype=STORED[tensor.dtype])
+        _, tensor = self._places[name]
+        loaded = torch.empty(tensor.shape, dtype=number_dtype(tensor.dtype))
+        with self._opened(name) as file:
+            _read(file, tensor, loaded, self._buffer)
+        return loaded
+
+    def scales(self, name: str) -> Tensor | None:
+        """(N, K / 32) float32, of a weight (N, K) in Q4_0; None for one that is not.
+
+        Raises:
+            WeightsError: As above.
+        """
+        _, tensor = self._places[name]
+        if tensor.dtype != "Q4_0":
+            return None
+        with self._opened(name) as file:
+            scales = [block_scales(raw) for raw in _pieces(file, tensor, self._buffer)]
+        return torch.cat(scales).view(*tensor.shape[:-1], -1)
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[io.FileIO]:
+        path, _ = self._places[name]
         try:
             with path.open("rb", buffering=0) as file:
-                _read(file, tensor, loaded, self._buffer)
+                yield file
         except OSError as error:
             raise _unreadable(path, error) from None
-        return loaded
 
 
 def save(model: nn.Module, config: Lfm2Config, folder: Path) -> None:
@@ -118,12 +140,20 @@ class _NothingDrawn(TorchFunctionMode):
 
 def _read(file: io.FileIO, tensor: TensorInfo, target: Tensor, buffer: bytearray) -> None:
     """Fill ``target`` from the file, converting to its dtype piece by piece."""
-    stored = STORED[tensor.dtype]
-    flat = target.view(-1)
+    flat, done = target.view(-1), 0
+    for raw in _pieces(file, tensor, buffer):
+        numbers = decode(raw, tensor.dtype)
+        flat[done : done + numbers.numel()].copy_(numbers)
+        done += numbers.numel()
+
+
+def _pieces(file: io.FileIO, tensor: TensorInfo, buffer: bytearray) -> Iterator[Tensor]:
+    """The bytes of ``tensor``, whole blocks at a time, in ``buffer``: gone with the next ones."""
+    block, block_bytes = BLOCKS[tensor.dtype]
+    most = BUFFER_BYTES if block == 1 else BLOCK_BYTES // block_bytes * block_bytes
     file.seek(tensor.start)
-    done = 0
-    while done < tensor.nbytes:
-        piece = min(BUFFER_BYTES, tensor.nbytes - done)
+    for done in range(0, tensor.nbytes, most):
+        piece = min(most, tensor.nbytes - done)
         read = 0
         with memoryview(buffer)[:piece] as view:
             while read < piece:
@@ -134,10 +164,7 @@ def _read(file: io.FileIO, tensor: TensorInfo, target: Tensor, buffer: bytearray
                         hint="nothing may write to a model while it loads; download it again",
                     )
                 read += count
-        numbers = torch.frombuffer(buffer, dtype=stored, count=piece // stored.itemsize)
-        first = done // stored.itemsize
-        flat[first : first + numbers.numel()].copy_(numbers)
-        done += piece
+        yield torch.frombuffer(buffer, dtype=torch.uint8, count=piece)
 
 
 def _place(model: nn.Module, name: str, loaded: Tensor) -> None:

@@ -10,16 +10,14 @@ import torch  # noqa: TID253 - this module is imported only once a model is want
 from torch import Tensor  # noqa: TID253
 
 from lfm2chat import engine
-from lfm2chat.engine.device import STORED, choose_device
+from lfm2chat.engine.device import choose_device, stored_dtype
 from lfm2chat.engine.weights import without_memory
 from lfm2chat.errors import UsageError
 from lfm2chat.hf.folder import model_folder, refuse_unknown
 from lfm2chat.hf.generate import write_answers
 from lfm2chat.hf.generation_config import GenerationConfig, plan_generation
 from lfm2chat.hf.streamers import Streamer
-from lfm2chat.modelfiles import check_weights, read_config
-from lfm2chat.modelfiles.config import CONFIG
-from lfm2chat.modelfiles.strictjson import read_json
+from lfm2chat.modelfiles import check_weights, open_folder
 from lfm2chat.spec import Lfm2Config
 
 DeviceMap = str | int | torch.device | Mapping[str, str | int | torch.device] | None
@@ -180,8 +178,5 @@ def _precision(
     if wanted not in (None, "auto"):
         assert wanted is not None
         return wanted
-    values = read_json(folder / CONFIG)
-    named = values.get("dtype") or values.get("torch_dtype")
-    if isinstance(named, str):
-        return named
-    return STORED[check_weights(folder, read_config(folder)).dtype]
+    opened = open_folder(folder)
+    return opened.declared_dtype() or stored_dtype(check_weights(opened, opened.config()).dtype)

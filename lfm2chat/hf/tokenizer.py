@@ -8,19 +8,17 @@ lets that happen.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 from lfm2chat.chat.render import Renderer
-from lfm2chat.chat.template import ChatTemplate
-from lfm2chat.chat.tokenizer import Tokenizer, read_tokenizer_config
 from lfm2chat.errors import UsageError
 from lfm2chat.hf.conversation import check_tools, render_conversation
 from lfm2chat.hf.encoding import BatchEncoding, Side, as_tensors, pad
 from lfm2chat.hf.folder import model_folder, refuse_unknown
 from lfm2chat.hf.vocabulary import Vocabulary
+from lfm2chat.runtime.text_parts import read_text_parts
 
 _UNLIMITED: Final = 10**20  # the field writes 10**30 where a tokenizer knows no limit
 _PADDING: Final[dict[object, object]] = {True: "longest", False: "do_not_pad"}
@@ -40,9 +38,10 @@ class Lfm2Tokenizer(Vocabulary):
     def __init__(self, folder: Path) -> None:
         """Raises TokenizerError, TemplateError: The folder's tokenizer or template is unusable."""
         self._folder = folder
-        self._config = read_tokenizer_config(folder)
-        super().__init__(Tokenizer.from_folder(folder))
-        self.chat_template = ChatTemplate.from_folder(folder, self._tokenizer).source
+        parts = read_text_parts(folder)
+        self._config = parts.tokenizer_config
+        super().__init__(parts.tokenizer)
+        self.chat_template = parts.template.source
         self._before, self._after = self._put_around()
         self.padding_side = _side(self._config.get("padding_side", "right"))
         self.truncation_side = _side(self._config.get("truncation_side", "right"))
@@ -212,7 +211,7 @@ class Lfm2Tokenizer(Vocabulary):
         (target / "tokenizer_config.json").write_text(config_text, encoding="utf-8")
         (target / "chat_template.jinja").write_text(self.chat_template, encoding="utf-8")
         if self._folder.resolve() != target.resolve():
-            shutil.copyfile(self._folder / "tokenizer.json", target / "tokenizer.json")
+            (target / "tokenizer.json").write_bytes(read_text_parts(self._folder).tokenizer_json)
         names = ("tokenizer_config.json", "chat_template.jinja", "tokenizer.json")
         return tuple(str(target / name) for name in names)
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from lfm2chat.errors import ConfigError, ModelError
 from lfm2chat.hub.catalog import local_name
 from lfm2chat.hub.manifest import COMMIT, MANIFEST
-from lfm2chat.modelfiles import read_config
+from lfm2chat.modelfiles import looks_like_model, open_folder
+from lfm2chat.modelfiles.folder import is_file
 from lfm2chat.modelfiles.strictjson import read_json
 from lfm2chat.paths import PRIVATE_FILE, hugging_face_cache
 
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 ADDED = "added.json"
 PARTIAL = ".partial"
 """The folder inside the models folder where downloads under way live, and what is leaving."""
@@ -112,14 +112,6 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
-def is_file(path: Path) -> bool:
-    """Whether ``path`` is a file that can be looked at."""
-    try:
-        return path.is_file()
-    except OSError:  # a folder that may not be entered
-        return False
-
-
 def _ours(models_dir: Path) -> Iterator[Place]:
     """One or two levels below ``models_dir``: ``name`` or ``organisation/name``."""
     for folder in _folders(models_dir):
@@ -144,7 +136,7 @@ def _cached() -> Iterator[Place]:
         if kind != "models" or repository.count("/") != 1:
             continue
         snapshot = _snapshot(folder)
-        if snapshot is not None and _is_whole(snapshot):
+        if snapshot is not None and not open_folder(snapshot).problem():
             name = local_name(repository)
             yield Place(name, snapshot, Origin.CACHE, repository, snapshot.name)
 
@@ -158,18 +150,6 @@ def _snapshot(folder: Path) -> Path | None:
     return folder / "snapshots" / commit if COMMIT.fullmatch(commit) else None
 
 
-def _is_whole(folder: Path) -> bool:
-    if not is_file(folder / "tokenizer.json"):
-        return False
-    if not any(is_file(folder / name) for name in WEIGHT_FILES):
-        return False
-    try:
-        read_config(folder)
-    except (ModelError, OSError):
-        return False
-    return True
-
-
 def _folders(parent: Path) -> list[Path]:
     """The folders inside ``parent``; hidden ones are ours (partial downloads) or not meant."""
     try:
@@ -180,4 +160,4 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def _looks_like_model(folder: Path) -> bool:
-    return any(is_file(folder / name) for name in ("config.json", MANIFEST, *WEIGHT_FILES))
+    return looks_like_model(folder) or is_file(folder / MANIFEST)

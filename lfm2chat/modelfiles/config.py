@@ -1,4 +1,4 @@
-"""config.json and generation_config.json of a model folder, read and checked."""
+"""What a folder recommends for generation: generation_config.json, read and checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from lfm2chat.errors import ConfigError, SettingsError
 from lfm2chat.modelfiles.strictjson import DOWNLOAD_AGAIN, read_json
-from lfm2chat.spec import Lfm2Config, SamplingParams
+from lfm2chat.spec import SamplingParams
 from lfm2chat.spec.config_values import MAX_VOCAB
 
 CONFIG = "config.json"
@@ -31,17 +31,7 @@ class GenerationConfig:
     sampling: SamplingParams | None = None
 
 
-def read_config(folder: Path) -> Lfm2Config:
-    """The configuration of the model in ``folder``.
-
-    Raises:
-        ConfigError: No config.json, not a plain one, another kind of model, a value out of
-            bounds.
-    """
-    return Lfm2Config.from_dict(read_json(folder / CONFIG))
-
-
-def read_generation_config(folder: Path) -> GenerationConfig:
+def recommended_generation(folder: Path) -> GenerationConfig:
     """What ``folder`` recommends; empty where it has no generation_config.json.
 
     Published LFM2 folders name ids only. Where one names any sampling value, what it leaves

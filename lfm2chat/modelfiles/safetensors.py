@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lfm2chat.errors import ConfigError, WeightsError
-from lfm2chat.modelfiles.strictjson import DOWNLOAD_AGAIN, parse_json
+from lfm2chat.modelfiles.opened import bad_file, weights_file
+from lfm2chat.modelfiles.strictjson import parse_json
 
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_TENSORS = 4096
@@ -31,7 +30,10 @@ _NAME = re.compile(r"[A-Za-z0-9._]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor: its dtype as the file spells it (``BF16``), and its bytes in the file."""
+    """One tensor: its dtype as the file spells it (``BF16``), and its bytes in the file.
+
+    Of a GGUF file the dtype may be one of blocks (``Q4_0``): see ``gguf.BLOCKS``.
+    """
 
     name: str
     dtype: str
@@ -42,7 +44,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a safetensors file says of itself; tensors in the order of their bytes."""
+    """What a weights file says of its tensors, which are in the order of their bytes."""
 
     path: Path
     tensors: Mapping[str, TensorInfo]
@@ -57,29 +59,20 @@ def read_safetensors_header(path: Path) -> Header:
         WeightsError: The file is missing, cut off, or anything in its header is not as it has
             to be; the message names the first fault.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise _bad(path, "no regular file")
-        with path.open("rb") as file:
-            file_bytes = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            if file_bytes < LENGTH_BYTES or LENGTH_BYTES + length > file_bytes:
-                raise _bad(path, f"cut off: {file_bytes:,} bytes")
-            if length > MAX_HEADER_BYTES:
-                raise _bad(path, f"a header of {length:,} bytes, at most {MAX_HEADER_BYTES:,}")
-            raw = file.read(length)
-    except OSError as error:
-        raise WeightsError(
-            f"{path} cannot be read: {error.strerror or error}",
-            hint="check that the folder holds a whole model and that you may read it",
-        ) from None
+    with weights_file(path) as (file, file_bytes):
+        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+        if file_bytes < LENGTH_BYTES or LENGTH_BYTES + length > file_bytes:
+            raise bad_file(path, f"cut off: {file_bytes:,} bytes")
+        if length > MAX_HEADER_BYTES:
+            raise bad_file(path, f"a header of {length:,} bytes, at most {MAX_HEADER_BYTES:,}")
+        raw = file.read(length)
     try:
         entries = parse_json(raw, name=f"the header of {path.name}")
     except ConfigError as error:
         raise WeightsError(str(error), hint=error.hint) from None
     entries.pop("__metadata__", None)
     if len(entries) > MAX_TENSORS:
-        raise _bad(path, f"{len(entries):,} tensors, at most {MAX_TENSORS:,}")
+        raise bad_file(path, f"{len(entries):,} tensors, at most {MAX_TENSORS:,}")
     data_start = LENGTH_BYTES + length
     tensors = [_tensor(path, name, entry, data_start) for name, entry in entries.items()]
     tensors.sort(key=lambda tensor: (tensor.start, tensor.nbytes))
@@ -90,20 +83,20 @@ def read_safetensors_header(path: Path) -> Header:
 
 def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
     if not _NAME.fullmatch(name):
-        raise _bad(path, f"a tensor named {ascii(name)[:60]}")
+        raise bad_file(path, f"a tensor named {ascii(name)[:60]}")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise _bad(path, f"{name} is not described by dtype, shape and data_offsets")
+        raise bad_file(path, f"{name} is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         expected = ", ".join(ITEM_BYTES)
-        raise _bad(path, f"{name} has the dtype {str(dtype)[:20]!r}, expected {expected}")
+        raise bad_file(path, f"{name} has the dtype {str(dtype)[:20]!r}, expected {expected}")
     if not _all_whole(shape) or len(shape) > MAX_DIMENSIONS:
-        raise _bad(path, f"{name} has the shape {str(shape)[:60]}")
+        raise bad_file(path, f"{name} has the shape {str(shape)[:60]}")
     if not _all_whole(offsets) or len(offsets) != 2:
-        raise _bad(path, f"{name} has the data_offsets {str(offsets)[:60]}")
+        raise bad_file(path, f"{name} has the data_offsets {str(offsets)[:60]}")
     nbytes = math.prod(shape) * ITEM_BYTES[dtype]
     if offsets[1] - offsets[0] != nbytes:
-        raise _bad(path, f"{name} takes {offsets[1] - offsets[0]} bytes, its shape {nbytes}")
+        raise bad_file(path, f"{name} takes {offsets[1] - offsets[0]} bytes, its shape {nbytes}")
     return TensorInfo(name, dtype, tuple(shape), data_start + offsets[0], nbytes)
 
 
@@ -112,10 +105,10 @@ def _check_places(path: Path, tensors: list[TensorInfo], start: int, file_bytes:
     for tensor in tensors:
         if tensor.start != place:
             what = "overlaps the tensor before it" if tensor.start < place else "leaves a gap"
-            raise _bad(path, f"{tensor.name} {what}")
+            raise bad_file(path, f"{tensor.name} {what}")
         place += tensor.nbytes
     if place != file_bytes:
-        raise _bad(path, f"{file_bytes:,} bytes, its header says {place:,}")
+        raise bad_file(path, f"{file_bytes:,} bytes, its header says {place:,}")
 
 
 def _all_whole(values: object) -> bool:
@@ -123,7 +116,3 @@ def _all_whole(values: object) -> bool:
         isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
         for value in values
     )
-
-
-def _bad(path: Path, fault: str) -> WeightsError:
-    return WeightsError(f"{path.name} is no usable weights file: {fault}", hint=DOWNLOAD_AGAIN)

@@ -7,23 +7,18 @@ passes can be allocated for without a surprise.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lfm2chat.errors import ConfigError, WeightsError
-from lfm2chat.modelfiles.safetensors import Header, TensorInfo, read_safetensors_header
-from lfm2chat.modelfiles.strictjson import DOWNLOAD_AGAIN, read_bytes, read_json
+from lfm2chat.modelfiles.folder import ModelFolder, open_folder
+from lfm2chat.modelfiles.opened import mixed_files
+from lfm2chat.modelfiles.safetensors import Header, TensorInfo
 from lfm2chat.spec.config import ATTENTION, Lfm2Config
 
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-MAX_SHARDS = 64
 HEAD = "lm_head.weight"
 
-_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.safetensors")
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
 
 
@@ -31,7 +26,7 @@ _SAMPLES, _SAMPLE_BYTES = 64, 4096
 class WeightFiles:
     """The checked weights of one folder, one header for each file.
 
-    ``dtype`` is the one that most numbers have, as safetensors spells it (``BF16``).
+    ``dtype`` is the one that most numbers have, as the files spell it (``BF16``, ``Q8_0``).
     """
 
     folder: Path
@@ -70,7 +65,7 @@ def expected_tensors(config: Lfm2Config) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def check_weights(folder: Path, config: Lfm2Config) -> WeightFiles:
+def check_weights(folder: Path | ModelFolder, config: Lfm2Config) -> WeightFiles:
     """The weights in ``folder``, one file or several, compared with ``config``.
 
     A head in the files of a tied model is allowed and not used, as in ``transformers``.
@@ -79,12 +74,13 @@ def check_weights(folder: Path, config: Lfm2Config) -> WeightFiles:
         WeightsError: There are none, a file is damaged, or a tensor is missing, superfluous or
             of another shape; the message names the first difference.
     """
-    headers = tuple(_headers(folder))
+    opened = open_folder(folder)
+    headers = tuple(opened.headers())
     found: dict[str, TensorInfo] = {}
     for header in headers:
         for name, tensor in header.tensors.items():
             if name in found:
-                raise _differs(f"{name} stands in two files of {folder.name}")
+                raise mixed_files(f"{name} stands in two files of {opened.path.name}")
             found[name] = tensor
     expected = expected_tensors(config)
     optional = {HEAD: expected["model.embed_tokens.weight"]} if config.tie_word_embeddings else {}
@@ -92,20 +88,21 @@ def check_weights(folder: Path, config: Lfm2Config) -> WeightFiles:
     numbers = Counter[str]()
     for tensor in found.values():
         numbers[tensor.dtype] += tensor.nbytes
-    return WeightFiles(folder, config, headers, numbers.most_common(1)[0][0])
+    return WeightFiles(opened.path, config, headers, numbers.most_common(1)[0][0])
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path | ModelFolder) -> str:
     """A name for the model in ``folder``: the same for a copy, another for other weights.
 
-    Cheap (milliseconds): it covers config.json, the headers, the sizes and 64 samples of 4 KiB
-    from each weights file, so it tells fine-tunes apart; it is no checksum of every byte.
+    Cheap (milliseconds): it covers the configuration, the headers, the sizes and 64 samples of
+    4 KiB from each weights file, so it tells fine-tunes apart; it is no checksum of every byte.
 
     Raises:
         ConfigError, WeightsError: A file is missing or damaged.
     """
-    digest = hashlib.sha256(read_bytes(folder / "config.json", max_bytes=2**20))
-    for header in _headers(folder):
+    opened = open_folder(folder)
+    digest = hashlib.sha256(opened.description())
+    for header in opened.headers():
         line = f"{header.path.name} {header.file_bytes} {header.sha256}\n"
         digest.update(line.encode())
         with header.path.open("rb") as file:
@@ -151,47 +148,9 @@ def _compare(
 ) -> None:
     for name, shape in expected.items():
         if name not in found:
-            raise _differs(f"{name} is missing from the weights")
+            raise mixed_files(f"{name} is missing from the weights")
         if found[name].shape != shape:
-            raise _differs(f"{name} is {found[name].shape}, expected {shape}")
+            raise mixed_files(f"{name} is {found[name].shape}, expected {shape}")
     for name, tensor in found.items():
         if name not in expected and optional.get(name) != tensor.shape:
-            raise _differs(f"the weights hold {name} {tensor.shape}, which no LFM2 has")
-
-
-def _headers(folder: Path) -> Iterator[Header]:
-    if (folder / SINGLE).exists():
-        yield read_safetensors_header(folder / SINGLE)
-        return
-    if not (folder / INDEX).exists():
-        raise _no_weights(folder)
-    try:
-        places = read_json(folder / INDEX, max_bytes=4 * 2**20).get("weight_map")
-    except ConfigError as error:
-        raise WeightsError(str(error), hint=error.hint) from None
-    if not isinstance(places, dict) or not places:
-        raise WeightsError(f"{INDEX} has no weight_map", hint=DOWNLOAD_AGAIN)
-    for name in places.values():
-        # A name is no path: no separator, no "..", nothing outside the folder.
-        if not isinstance(name, str) or not _SHARD.fullmatch(name):
-            raise WeightsError(f"{INDEX} names the file {ascii(name)[:60]}", hint=DOWNLOAD_AGAIN)
-    shards = sorted(set(places.values()))
-    if len(shards) > MAX_SHARDS:
-        raise WeightsError(f"{INDEX} names {len(shards)} files", hint=DOWNLOAD_AGAIN)
-    for shard in shards:
-        header = read_safetensors_header(folder / shard)
-        listed = {name for name, place in places.items() if place == shard}
-        if listed != set(header.tensors):
-            name = min(listed ^ set(header.tensors))
-            raise _differs(f"{INDEX} and {shard} do not agree about {ascii(name)[:100]}")
-        yield header
-
-
-def _no_weights(folder: Path) -> WeightsError:
-    other = next((path.name for path in sorted(folder.glob("*.bin"))), "")
-    aside = f"; {other} is a pickle, which could run code and is never opened" if other else ""
-    return WeightsError(f"{folder} has no safetensors weights{aside}", hint=DOWNLOAD_AGAIN)
-
-
-def _differs(message: str) -> WeightsError:
-    return WeightsError(message, hint="the folder mixes two models: download it again")
+            raise mixed_files(f"the weights hold {name} {tensor.shape}, which no LFM2 has")

@@ -33,10 +33,11 @@ from lfm2chat.engine import (
 )
 from lfm2chat.errors import ModelError, TokenizerError
 from lfm2chat.hub.catalog import find_card, recommended_sampling
-from lfm2chat.modelfiles import fingerprint, read_config, read_generation_config
+from lfm2chat.modelfiles import ModelFolder, check_weights, fingerprint, open_folder
 from lfm2chat.paths import PRIVATE_DIR
 from lfm2chat.runtime.events import ModelLoaded
 from lfm2chat.runtime.models import ModelEntry
+from lfm2chat.runtime.text_parts import read_text_parts
 from lfm2chat.settings import Settings
 from lfm2chat.spec import Lfm2Config, SamplingParams
 
@@ -112,18 +113,20 @@ def load_model(
             f"{entry.name} cannot be used: {entry.problem}",
             hint=f"look at {entry.folder}, or fetch it again with `lfm2chat models pull`",
         )
-    config = read_config(entry.folder)
-    generation = read_generation_config(entry.folder)
-    tokenizer = Tokenizer.from_folder(entry.folder)
+    opened = open_folder(entry.folder)
+    config = opened.config()
+    generation = opened.generation_config()
+    parts = read_text_parts(opened)
+    tokenizer = parts.tokenizer
     if tokenizer.vocab_size > config.vocab_size:
         raise TokenizerError(
             f"the tokenizer of {entry.name} has {tokenizer.vocab_size} tokens, "
             f"its embedding {config.vocab_size}",
             hint="the folder mixes the files of two models: fetch it again",
         )
-    weights = _weights_fingerprint(entry.folder)  # before they are read: a later change is a miss
+    weights = _weights_fingerprint(opened)  # before they are read: a later change is a miss
     runs = _run(
-        entry.folder,
+        opened,
         config,
         settings,
         fingerprint=weights,
@@ -136,7 +139,7 @@ def load_model(
         name=entry.name,
         model=runs.model,
         tokenizer=tokenizer,
-        template=ChatTemplate.from_folder(entry.folder, tokenizer),
+        template=parts.template,
         eos_token_ids=end_token_ids(tokenizer, generation.eos_token_ids or config.eos_token_ids),
         context_tokens=min(settings.context_tokens or limit, config.max_position_embeddings),
         recommended=_recommended(entry, generation.sampling),
@@ -161,7 +164,7 @@ class _Running:
 
 
 def _run(
-    folder: Path,
+    folder: ModelFolder,
     config: Lfm2Config,
     settings: Settings,
     *,
@@ -178,7 +181,8 @@ def _run(
     if dtype == "auto" and device.type == "cpu" and small:
         # So small a model decodes as fast in float32, and gives the same text on every processor.
         dtype = "float32"
-    precision = choose_precision(dtype, config, device=device)
+    stored = check_weights(folder, config).dtype if dtype == "auto" else ""
+    precision = choose_precision(dtype, config, device=device, stored=stored)
     if precision is None:
         plain = Lfm2ForCausalLM.from_pretrained(folder, dtype=dtype, device=device)
         name = str(plain.dtype).removeprefix("torch.")
@@ -230,10 +234,10 @@ def by_percent(progress: Callable[[float], None]) -> Callable[[float], None]:
     return tell
 
 
-def _weights_fingerprint(folder: Path) -> str:
+def _weights_fingerprint(folder: ModelFolder) -> str:
     """Another string for other weights, and for files that were written since."""
     # The samples of one fingerprint might miss a small change; its time does not.
-    times = [path.stat().st_mtime_ns for path in sorted(folder.glob("*.safetensors"))]
+    times = [path.stat().st_mtime_ns for path in folder.weight_paths]
     return hashlib.sha256(f"{fingerprint(folder)} {times}".encode()).hexdigest()
 
 

@@ -36,7 +36,7 @@ def bad_value(name: str, value: object, expected: str) -> ConfigError:
     """The error for a value that is not what was ``expected``."""
     return ConfigError(
         f"{name} is {str(value)[:60]}, expected {expected}",
-        hint="config.json is damaged, or made for another engine: download the model again",
+        hint="the configuration is damaged, or made for another engine: download the model again",
     )
 
 
