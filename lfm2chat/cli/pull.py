@@ -28,6 +28,9 @@ def pull_command(
     revision: Annotated[
         str, typer.Option(help="A branch, a tag or a commit; else the newest.")
     ] = "",
+    gguf: Annotated[
+        str, typer.Option(help="A GGUF file instead: Q4_0 (a quarter), Q8_0, F16 or BF16.")
+    ] = "",
     update: Annotated[
         bool, typer.Option("--update", help="Also where it is here: fetch what is newer.")
     ] = False,
@@ -53,6 +56,7 @@ def pull_command(
             access=access,
             revision=revision,
             update=update,
+            gguf=gguf,
         )
     finally:
         shown.end()

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from lfm2chat.errors import ChecksumError, DiskFullError, ModelError
 from lfm2chat.hub.access import Access
-from lfm2chat.hub.catalog import find_card, local_name, repository_of
+from lfm2chat.hub.catalog import find_card
 from lfm2chat.hub.exchange import Policy
 from lfm2chat.hub.fetch import Fetcher, Progress
 from lfm2chat.hub.library import LocalModel, describe
@@ -33,9 +33,9 @@ from lfm2chat.hub.listing import CONFIG, WEIGHTS, Listing, RemoteFile, read_list
 from lfm2chat.hub.lock import PullLock
 from lfm2chat.hub.manifest import FileRecord, Manifest, read_manifest
 from lfm2chat.hub.partfile import PartFile, verified_sha256, write_error
-from lfm2chat.hub.places import PARTIAL, Origin, Place, places
+from lfm2chat.hub.places import PARTIAL
+from lfm2chat.hub.target import Target
 from lfm2chat.hub.transport import Transport
-from lfm2chat.hub.upkeep import verify_model
 from lfm2chat.modelfiles import check_weights, read_config
 
 _PRIVATE_DIR = 0o700
@@ -50,6 +50,7 @@ def pull(
     access: Access | None = None,
     revision: str = "",
     update: bool = False,
+    gguf: str = "",
     policy: Policy | None = None,
 ) -> LocalModel:
     """Download the model ``name`` and return it; at once, without a request, if it is there.
@@ -69,6 +70,8 @@ def pull(
         access: The way to the hub; None means huggingface.co without a token.
         revision: A branch, tag or commit; it is resolved to a commit, which is recorded. Empty
             means the one of the catalogue, else ``main``.
+        gguf: Which GGUF file to fetch instead of the checkpoint (``Q4_0``, ``Q8_0``, ``F16``,
+            ...), of the repository that is named like the model with ``-GGUF`` behind it.
         update: Whether to ask for a newer commit although the model is there. Files that did not
             change are not fetched again.
         policy: Timeouts and patience; None means the defaults.
@@ -83,35 +86,31 @@ def pull(
         ModelError: A folder that cannot be written or that belongs to somebody else.
         UsageError: The endpoint or the token cannot be meant.
     """
-    repository = repository_of(name)
-    card = find_card(repository)
-    revision = revision or (card.revision if card is not None else "") or "main"
-    folder = models_dir / local_name(repository)
-    present = _installed(folder, repository, revision) or _cached(models_dir, repository, revision)
+    target = Target.of(name, revision=revision, gguf=gguf)
+    present = target.installed(models_dir) or target.cached(models_dir)
     if present is not None and not update:
         return present
     policy = policy or Policy()
     cancelled = cancelled or _never
-    staging = models_dir / PARTIAL / repository.replace("/", "--")
     _make_folder(models_dir / PARTIAL)
 
     def another() -> None:
         on_progress(Progress(note="waiting for another download of this model"))
 
     lock = PullLock(
-        staging.parent / f"{staging.name}.lock",
+        models_dir / PARTIAL / f"{target.staging}.lock",
         cancelled=cancelled,
         waiting=another,
         look_s=policy.look_s,
     )
     with lock:
-        present = _installed(folder, repository, revision)
+        present = target.installed(models_dir)
         if present is not None and not update:
             return present
-        _refuse_foreign(folder, repository)
+        _refuse_foreign(models_dir / target.name, target.repository)
         transport = Transport(access=access or Access(), policy=policy, cancelled=cancelled)
         with transport:
-            return _Pull(transport, staging, folder, on_progress).run(repository, revision)
+            return _Pull(transport, target, models_dir, on_progress).run()
 
 
 def _never() -> bool:
@@ -124,21 +123,27 @@ class _Pull:
     def __init__(
         self,
         transport: Transport,
-        staging: Path,
-        folder: Path,
+        target: Target,
+        models_dir: Path,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._transport = transport
-        self._staging = staging
-        self._files = staging / "files"
-        self._folder = folder
+        self._target = target
+        self._models_dir = models_dir
+        self._staging = models_dir / PARTIAL / target.staging
+        self._files = self._staging / "files"
+        self._folder = models_dir / target.name
         self._fetcher = Fetcher(transport, on_progress)
 
-    def run(self, repository: str, revision: str) -> LocalModel:
+    def run(self) -> LocalModel:
+        target = self._target
         listing = self._fetcher.retrying(
-            lambda: read_listing(self._transport, repository, revision), tries=2
+            lambda: read_listing(
+                self._transport, target.repository, target.revision, gguf=target.gguf
+            ),
+            tries=2,
         )
-        present = _installed(self._folder, repository, listing.commit)
+        present = target.installed(self._models_dir, listing.commit)
         if present is not None:  # asked for something newer, and there is nothing
             return present
         _check_weights_hash(listing)
@@ -154,7 +159,7 @@ class _Pull:
                 self._check(lambda: read_config(self._files))
         self._check(lambda: check_weights(self._files, read_config(self._files)))
         self._install(listing, records)
-        return describe(Place(local_name(repository), self._folder))
+        return describe(target.place(self._models_dir))
 
     def _prepare(self, listing: Listing) -> dict[str, int]:
         """Make and tidy the staging folder; the bytes of each file that are here, by name."""
@@ -273,28 +278,6 @@ class _Pull:
         except OSError as error:
             raise write_error(error, self._folder) from error
         shutil.rmtree(self._staging, ignore_errors=True)
-
-
-def _installed(folder: Path, repository: str, revision: str) -> LocalModel | None:
-    """The model in ``folder`` if a pull of ``revision`` has nothing left to do."""
-    manifest = read_manifest(folder)
-    if manifest is None or manifest.repository != repository:
-        return None
-    if revision not in ("main", manifest.revision, manifest.commit):
-        return None
-    model = describe(Place(local_name(repository), folder))
-    return None if model.problem else model
-
-
-def _cached(models_dir: Path, repository: str, revision: str) -> LocalModel | None:
-    """The model in the cache of other programs, if a pull of ``revision`` would bring the same."""
-    for place in places(models_dir):
-        if place.origin is Origin.CACHE and place.repository == repository:
-            model = describe(place)
-            same = revision in ("main", place.revision) and not model.problem
-            intact = same and not any(file.problem for file in verify_model(model))
-            return model if intact else None
-    return None
 
 
 def _check_weights_hash(listing: Listing) -> None:

@@ -7,7 +7,7 @@ lengths by their bounds, names against a whitelist. No name of the hub's becomes
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,8 @@ _LIMITS = {
 }
 """The small files that are wanted, and the most bytes that each may have."""
 
+_LICENCES = {name for name in _LIMITS if name.startswith("LICENSE")}
+_GGUF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.gguf")
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
@@ -90,7 +92,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The wanted files of one commit, config.json first and the weights last."""
+    """The wanted files of one commit, config.json first (where one is) and the weights last."""
 
     repository: str
     revision: str
@@ -118,8 +120,12 @@ def resolve(transport: Transport, repository: str, revision: str) -> str:
     return commit
 
 
-def read_listing(transport: Transport, repository: str, revision: str) -> Listing:
+def read_listing(
+    transport: Transport, repository: str, revision: str, *, gguf: str = ""
+) -> Listing:
     """Resolve ``revision`` of ``repository`` to a commit and list what a model needs of it.
+
+    That is a checkpoint; with ``gguf`` (``Q4_0``, ``F16``, ...) the one GGUF file of that kind.
 
     Raises:
         HubError: Refused, unreachable, or an answer that breaks its grammar.
@@ -138,26 +144,53 @@ def read_listing(transport: Transport, repository: str, revision: str) -> Listin
             break
     else:
         raise _malformed(f"lists the files of {repository} on more than {_MAX_PAGES} pages")
-    return Listing(repository, revision, commit, _wanted(repository, entries))
+    files = _wanted_gguf(repository, entries, gguf) if gguf else _wanted(repository, entries)
+    return Listing(repository, revision, commit, files)
 
 
-def _wanted(repository: str, entries: list[Any]) -> tuple[RemoteFile, ...]:
+def _named(
+    repository: str, entries: list[Any], wanted: Callable[[str], object]
+) -> dict[str, RemoteFile]:
+    """The files of the list whose names are ``wanted``."""
     files: dict[str, RemoteFile] = {}
     for entry in entries:
         if not isinstance(entry, dict) or entry.get("type") != "file":
             continue
         name = entry.get("path")
-        if not isinstance(name, str) or not (name in _LIMITS or _WEIGHTS.fullmatch(name)):
+        if not isinstance(name, str) or not wanted(name):
             continue
         if name in files:
             raise _malformed(f"lists {name} of {repository} twice")
         files[name] = _remote_file(name, entry)
+    return files
+
+
+def _wanted_gguf(repository: str, entries: list[Any], kind: str) -> tuple[RemoteFile, ...]:
+    ending = f"-{kind}.gguf".casefold()
+    every = _named(repository, entries, _GGUF.fullmatch)
+    found = [file for name, file in every.items() if name.casefold().endswith(ending)]
+    if len(found) != 1:
+        kinds = ", ".join(name.removesuffix(".gguf").rpartition("-")[2] for name in sorted(every))
+        raise WeightsError(
+            f"{repository} has no GGUF file in {kind}",
+            hint=f"it has {kinds}" if kinds else "choose a repository with GGUF files",
+        )
+    licences = _named(repository, entries, _LICENCES.__contains__)
+    return (*(file for _, file in sorted(licences.items())), found[0])
+
+
+def _wanted(repository: str, entries: list[Any]) -> tuple[RemoteFile, ...]:
+    files = _named(repository, entries, lambda name: name in _LIMITS or _WEIGHTS.fullmatch(name))
     if WEIGHTS in files:  # a single file wins over shards, as everywhere
         files = {n: f for n, f in files.items() if n == WEIGHTS or n in _LIMITS}
         files.pop(WEIGHTS_INDEX, None)
     missing = [name for name in (CONFIG, "tokenizer.json") if name not in files]
     if WEIGHTS not in files and WEIGHTS_INDEX not in files:
         missing.append("safetensors weights")
+    if missing and _named(repository, entries, _GGUF.fullmatch):
+        raise WeightsError(
+            f"{repository} holds GGUF files", hint="choose one of them: --gguf Q4_0, for example"
+        )
     if missing:
         raise WeightsError(
             f"{repository} has no {missing[0]}",

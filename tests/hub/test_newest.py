@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lfm2chat.errors import ChecksumError
-from lfm2chat.hub import catalog, download
+from lfm2chat.hub import catalog, download, target
 from lfm2chat.hub.access import Access
 from lfm2chat.hub.exchange import Policy
 from lfm2chat.hub.library import LocalModel, list_models
@@ -78,7 +78,8 @@ def test_a_mirror_with_other_weights_than_the_catalogue_knows_is_refused(
     known = catalog.find_card("LFM2-350M")
     assert known is not None
     pinned = replace(known, revision=hub.commit, weights_sha256="0" * 64)
-    monkeypatch.setattr(download, "find_card", lambda _: pinned)
+    for module in (download, target):
+        monkeypatch.setattr(module, "find_card", lambda _: pinned)
 
     with pytest.raises(ChecksumError, match="catalogue"):
         get()
