@@ -29,6 +29,7 @@ from lfm2chat.runtime.events import (
     Event,
     ModelFailed,
     ModelLoaded,
+    SaveFailed,
     TurnAccepted,
     TurnFailed,
     TurnFinished,
@@ -87,8 +88,14 @@ class ChatService:
     # --- life -------------------------------------------------------------------------------
 
     def start(self, model: str = "") -> None:
-        """Start the worker and let it load ``model``, or the one that was used last."""
+        """Start the worker and let it load ``model``, or the one that was used last.
+
+        A store that can only be read is told of by :class:`SaveFailed`.
+        """
         self._worker.start()
+        if self._store is not None and self._store.why_read_only is not None:
+            why = self._store.why_read_only
+            self._emit(SaveFailed(str(why), why.hint))
         self.select_model(model or self._model_name)
 
     def close(self, timeout_s: float = 5.0) -> bool:
@@ -236,8 +243,16 @@ class ChatService:
         return self._told(store.update_conversation(conversation_id, sampling=sampling))
 
     def save_draft(self, conversation_id: int | None, text: str) -> Future[Any]:
-        """Keep what stands in the prompt of a conversation, None for the one not begun yet."""
+        """Keep what stands in the prompt of a conversation, None for the one not begun yet.
+
+        In a store that can only be read nothing is kept, and nothing is said: it was at the start,
+        and would be again with each pause in the typing.
+        """
         store = self._need_store()
+        if store.why_read_only is not None:
+            unkept: Future[None] = Future()
+            unkept.set_result(None)
+            return unkept
         if conversation_id is None:
             return store.keep_unsent(text)
         return store.update_conversation(conversation_id, draft=text)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus
-from lfm2chat.errors import StoreError
+from lfm2chat.errors import NewerStoreError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
@@ -21,6 +21,7 @@ from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
 from lfm2chat.store.questions import Questions
+from lfm2chat.store.read_only import RefusingWriter, require_readable
 from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
 from lfm2chat.store.search_index import follow, indexed, rebuild
 from lfm2chat.store.writer import StoreWriter
@@ -38,18 +39,25 @@ class Store(Questions):
     Two processes may have one file open. An answer being written belongs to its process; it
     becomes INTERRUPTED, with the text flushed so far, when a store is opened after that
     process has gone, or when its own store is closed before it is finished.
+
+    A file that a newer version made is only read: every write fails with ``why_read_only``, and
+    the file stays as it is, byte for byte.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, *, lease: WriterLease,
+        self,
+        writer: StoreWriter | RefusingWriter,
+        path: Path,
+        *,
+        lease: WriterLease,
         clock: Callable[[], float],
-    ) -> None:  # fmt: skip
-        """Take over an opened, migrated connection; use :meth:`open`."""
+    ) -> None:
+        """Take over the writer of an opened file; use :meth:`open`."""
         self.path = path
         self._lease = lease
         self._clock = clock
-        self._writer = StoreWriter(connection, path)
-        super().__init__(path, lambda: self._writer.submit(rebuild).result())
+        self._writer = writer
+        super().__init__(path, lambda: self._writer.submit(rebuild).result(), writer.why)
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Self:
@@ -58,12 +66,17 @@ class Store(Questions):
         ``clock`` gives unix seconds; it only labels, nothing is ordered by it.
 
         Raises:
-            StoreError: Not a file of ours, damaged, from a newer version, or not writable.
+            NewerStoreError: A newer version made it, and it has another shape than ours.
+            StoreError: Not a file of ours, damaged, or not writable.
             DiskFullError: No space for it.
         """
         path = path.absolute()
         lease = WriterLease.of_this_process()
-        connection = open_writer(path, newest_version=NEWEST_VERSION)
+        try:
+            connection = open_writer(path, newest_version=NEWEST_VERSION)
+        except NewerStoreError as error:
+            require_readable(path, error)
+            return cls(RefusingWriter(error), path, lease=lease, clock=clock)
         try:
             with storage_errors(path):
                 if 0 < version(connection) < NEWEST_VERSION:
@@ -74,7 +87,7 @@ class Store(Questions):
         except BaseException:
             connection.close()
             raise
-        return cls(connection, path, lease=lease, clock=clock)
+        return cls(StoreWriter(connection, path), path, lease=lease, clock=clock)
 
     def close(self) -> None:
         """Write everything queued, mark own unfinished answers interrupted, end the thread.

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lfm2chat.errors import DiskFullError, Lfm2ChatError, StoreError
+from lfm2chat.errors import DiskFullError, Lfm2ChatError, NewerStoreError, StoreError
 from lfm2chat.paths import PRIVATE_DIR, PRIVATE_FILE
 
 APPLICATION_ID = 0x4C464D32
@@ -76,7 +76,8 @@ def open_writer(path: Path, *, newest_version: int) -> sqlite3.Connection:
         newest_version: The highest ``user_version`` that this program understands.
 
     Raises:
-        StoreError: Not a file of ours, damaged, from a newer version, or not writable.
+        NewerStoreError: A newer version made it.
+        StoreError: Not a file of ours, damaged, or not writable.
         DiskFullError: No space for the file or its shared memory.
     """
     with storage_errors(path):
@@ -197,7 +198,7 @@ def _refuse_foreign(path: Path, newest_version: int) -> None:
             hint=_HINT_OTHER,
         )
     if version > newest_version:
-        raise StoreError(
+        raise NewerStoreError(
             f"{path} was made by a newer lfm2chat (schema {version}, "
             f"this one knows up to {newest_version})",
             hint="upgrade lfm2chat, or set LFM2CHAT_HOME to another folder",

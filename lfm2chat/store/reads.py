@@ -28,6 +28,25 @@ _BRANCH = f"""
 """  # noqa: S608 - own constants
 
 
+def require_columns(connection: sqlite3.Connection) -> None:
+    """Ask all that this module asks, of nothing.
+
+    Raises:
+        sqlite3.Error: A table or a column is not there.
+    """
+    conversation_rows(connection, trashed=False, limit=0)
+    connection.execute(_BRANCH, {"tip": 0, "conversation": 0})
+    tree_rows(connection, 0)
+    flushed_text(connection, 0)
+    unsent_draft(connection)
+
+
+def unsent_draft(connection: sqlite3.Connection) -> str:
+    """What stood in the prompt of the conversation not begun yet; empty at first."""
+    row = connection.execute("SELECT draft FROM unsent").fetchone()
+    return loaded_text(row[0]) if row else ""
+
+
 def conversation_rows(
     connection: sqlite3.Connection, *, trashed: bool, limit: int | None
 ) -> list[Conversation]:

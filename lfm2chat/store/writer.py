@@ -37,6 +37,8 @@ class StoreWriter:
     so a full disk is an error of each write until there is space again.
     """
 
+    why = None
+
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         """Take ``connection`` over (closed by :meth:`close`) and start the thread."""
         self._connection = connection

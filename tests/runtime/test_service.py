@@ -1,5 +1,7 @@
 """Turns through the real service: the guide's weights, a real store, the real thread."""
 
+import contextlib
+import sqlite3
 import threading
 
 import pytest
@@ -10,12 +12,14 @@ from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     PrefillProgress,
+    SaveFailed,
     TextDelta,
     TurnAccepted,
     TurnFailed,
     TurnFinished,
 )
 from lfm2chat.spec import FinishReason, SamplingParams
+from lfm2chat.store import Store
 
 # So hot that the guide never finds its end token.
 LONG = SamplingParams(temperature=5.0, min_p=0.0, max_new_tokens=1500, seed=1)
@@ -265,9 +269,32 @@ def test_control_tokens_in_a_message_forge_no_turn(run_service):
     assert running.store.branch(forged.conversation_id)[0].text == hostile
 
 
-def test_closing_in_the_middle_of_an_answer_saves_it(run_service, paths):
-    from lfm2chat.store import Store
+def test_a_store_of_a_newer_version_is_read_and_said_to_be_read_only(run_service, paths):
+    with Store.open(paths.store) as store:
+        store.begin_conversation("old words", title="Old", model="guide").result()
+    with contextlib.closing(sqlite3.connect(paths.store)) as connection:
+        connection.execute("PRAGMA user_version=99")
+    content = paths.store.read_bytes()
 
+    running = run_service()
+    (conversation,) = running.service.conversations()
+    drafted = running.service.save_draft(None, "new wo")
+    turn = running.service.submit("new words", conversation_id=conversation.id)
+
+    refused = running.finish(turn)
+    assert isinstance(refused, TurnFailed)
+    assert "reading only" in refused.message
+    assert refused.exit_code == 6
+    (told,) = running.seen(SaveFailed)
+    assert "newer lfm2chat" in told.message
+    assert "upgrade" in told.hint
+    assert drafted.result() is None
+    assert running.service.messages(conversation.id)[0].text == "old words"
+    running.end()
+    assert paths.store.read_bytes() == content
+
+
+def test_closing_in_the_middle_of_an_answer_saves_it(run_service, paths):
     running = run_service()
     running.service.submit("Tell me everything", sampling=LONG)
     delta = running.wait_for(TextDelta)
