@@ -7,6 +7,7 @@ by events, given to ``emit`` from the worker's or the store's thread.
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -42,6 +43,8 @@ from lfm2chat.spec import SamplingParams
 from lfm2chat.store import Store
 
 TITLE_LENGTH = 60
+
+log = logging.getLogger(__name__)
 
 
 class ChatService:
@@ -90,12 +93,16 @@ class ChatService:
     def start(self, model: str = "") -> None:
         """Start the worker and let it load ``model``, or the one that was used last.
 
-        A store that can only be read is told of by :class:`SaveFailed`.
+        A store that can only be read is told of by :class:`SaveFailed`; another one is copied
+        where that is due.
         """
         self._worker.start()
-        if self._store is not None and self._store.why_read_only is not None:
+        if self._store is not None:
             why = self._store.why_read_only
-            self._emit(SaveFailed(str(why), why.hint))
+            if why is not None:
+                self._emit(SaveFailed(str(why), why.hint))
+            else:
+                self._store.copy_when_due().add_done_callback(_log_failed_copy)
         self.select_model(model or self._model_name)
 
     def close(self, timeout_s: float = 5.0) -> bool:
@@ -358,3 +365,10 @@ class ChatService:
             case _:
                 pass
         self._emit_outside(event)
+
+
+def _log_failed_copy(done: Future[Any]) -> None:
+    """Nobody waits for a copy: the chat goes on without, and the next start tries again."""
+    error = done.exception()
+    if error is not None:
+        log.warning("the store was not copied: %s", error)

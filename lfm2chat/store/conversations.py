@@ -15,7 +15,7 @@ from lfm2chat.errors import NewerStoreError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
-from lfm2chat.store.backups import back_up
+from lfm2chat.store.backups import back_up, is_due
 from lfm2chat.store.db import open_writer, storage_errors
 from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
@@ -305,6 +305,21 @@ class Store(Questions):
                 connection, conversation_id, own=self._lease
             )
         )
+
+    def copy_when_due(self) -> Future[Path | None]:
+        """Copy the store if it holds anything and was not copied for a week; None: not due.
+
+        On the writer's thread and under the write lock, which no deletion for ever gets meanwhile,
+        of whichever process: what it deletes is in no copy that appears later. Writes wait, about
+        2 ms a megabyte.
+        """
+        now = self._clock()
+
+        def copy(connection: sqlite3.Connection) -> Path | None:
+            holds = connection.execute("SELECT 1 FROM conversation LIMIT 1").fetchone()
+            return back_up(self.path) if holds and is_due(self.path, now=now) else None
+
+        return self._writer.submit(copy)
 
     def add_conversations(self, trees: Sequence[Tree]) -> Future[list[Conversation]]:
         """Conversations from elsewhere, all or none; the last one is at the top of the list."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lfm2chat.errors import StoreError
-from lfm2chat.store.backups import back_up, backups
+from lfm2chat.store.backups import back_up, backups, drop_abandoned
 from lfm2chat.store.db import as_store_error
 from lfm2chat.store.search_index import forget_deleted, indexed
 
@@ -85,6 +85,7 @@ class StoreWriter:
             forget_deleted(connection)
             connection.execute("COMMIT")
             self._empty_log()
+            drop_abandoned(self._path)
             if backups(self._path):
                 back_up(self._path, keep=1)
             connection.execute("BEGIN IMMEDIATE")  # for the end of the transaction that this is in

@@ -20,6 +20,7 @@ from lfm2chat.runtime.events import (
 )
 from lfm2chat.spec import FinishReason, SamplingParams
 from lfm2chat.store import Store
+from lfm2chat.store.backups import backups
 
 # So hot that the guide never finds its end token.
 LONG = SamplingParams(temperature=5.0, min_p=0.0, max_new_tokens=1500, seed=1)
@@ -292,6 +293,29 @@ def test_a_store_of_a_newer_version_is_read_and_said_to_be_read_only(run_service
     assert running.service.messages(conversation.id)[0].text == "old words"
     running.end()
     assert paths.store.read_bytes() == content
+
+
+def test_the_store_is_copied_after_a_start_and_not_again_within_the_week(run_service, paths):
+    first = run_service()
+    first.say("What is lfm2chat?")
+    assert backups(paths.store) == []  # it was empty at the start
+    first.end()
+    for _ in range(2):
+        run_service().end()
+    (copy,) = backups(paths.store)
+    with Store.open(copy) as copied:
+        assert copied.branch(1)[0].text == "What is lfm2chat?"
+
+
+def test_a_copy_that_cannot_be_made_is_logged_and_disturbs_nobody(run_service, paths, caplog):
+    with Store.open(paths.store) as store:
+        store.create_conversation(title="t").result()
+    (paths.data / "backups").write_text("a file in the place of the folder")
+
+    message = run_service().say("What is lfm2chat?")
+
+    assert message.status is MessageStatus.DONE
+    assert "the store was not copied" in caplog.text
 
 
 def test_closing_in_the_middle_of_an_answer_saves_it(run_service, paths):

@@ -48,6 +48,22 @@ def test_copies_are_replaced_by_one_that_has_the_rest(store, path, finish):
         assert [one.id for one in other.conversations()] == [kept]
 
 
+def test_weekly_copy_asked_for_before_a_deletion_keeps_nothing_of_it(store, path, finish):
+    number = _say(store, finish, CANARY)
+    copied = store.copy_when_due()
+    store.delete_conversation(number).result()
+    assert copied.result() is not None
+    assert _files_with(path.parent, CANARY) == []
+
+
+def test_half_a_copy_that_a_dead_process_left_goes_with_a_deletion(store, path, finish):
+    number = _say(store, finish, CANARY)
+    half = back_up(path).parent / f"{path.stem}.{2**22 + 1}.part"
+    half.write_bytes(path.read_bytes() + CANARY.encode())
+    store.delete_conversation(number).result()
+    assert _files_with(path.parent, CANARY) == []
+
+
 def test_no_copy_is_made_where_there_was_none(store, path, finish):
     store.delete_conversation(_say(store, finish, CANARY)).result()
     assert backups(path) == []
