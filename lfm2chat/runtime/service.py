@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+from lfm2chat.chat.attachments import Attachment, attached
 from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Conversation, Message, PromptMessage
 from lfm2chat.errors import Lfm2ChatError, StoreError, UsageError
@@ -40,7 +41,7 @@ from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.worker import ModelWorker
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
-from lfm2chat.store import Store
+from lfm2chat.store import Preset, SavedPrompt, Store
 
 TITLE_LENGTH = 60
 
@@ -129,21 +130,25 @@ class ChatService:
         sampling: SamplingParams | None = None,
         keep_sampling: bool = False,
         system_prompt: str | None = None,
+        attachments: Sequence[Attachment] = (),
     ) -> int:
         """Say ``text`` in a conversation, a new one for None; gives the number of the turn.
 
         ``sampling`` holds for this turn; None means what the conversation keeps, else the
-        model's recommendation. ``keep_sampling`` keeps it with a new conversation.
+        model's recommendation. ``keep_sampling`` keeps it with a new conversation. The model
+        reads ``attachments`` before the text, which may be empty then.
 
         The message is committed first (:class:`TurnAccepted`), then answered. Where it cannot
         be committed :class:`TurnFailed` comes without :class:`TurnAccepted`. For a new
         conversation ``system_prompt`` of None means the one in the settings.
 
         Raises:
-            UsageError: The text is empty, or that conversation is still being answered.
+            UsageError: The message is empty, has too many files, or that conversation is still
+                being answered.
             StoreError: This service has no store.
         """
-        if not text.strip():
+        files = attached(attachments)
+        if not text.strip() and not files:
             raise UsageError("the message is empty", hint="write something first")
         store = self._need_store()
         command = self._new_turn(conversation_id, sampling)
@@ -151,13 +156,16 @@ class ChatService:
             prompt = self._settings.system_prompt if system_prompt is None else system_prompt
             future = store.begin_conversation(
                 text,
-                title=one_line(text, TITLE_LENGTH),
+                title=one_line(text if text.strip() else files[0].label, TITLE_LENGTH),
                 model=self._model_name,
                 system_prompt=prompt,
                 sampling=sampling if keep_sampling else None,
+                attachments=files,
             )
         else:
-            future = store.begin_turn(conversation_id, text, model=self._model_name)
+            future = store.begin_turn(
+                conversation_id, text, model=self._model_name, attachments=files
+            )
         future.add_done_callback(lambda done: self._committed(command, done))
         return command.turn
 
@@ -284,6 +292,52 @@ class ChatService:
     def restore(self, conversation_id: int) -> Future[Conversation]:
         """Bring a conversation back from the trash."""
         return self._told(self._need_store().restore_conversation(conversation_id))
+
+    # --- presets and saved prompts (the reads touch the disk) ------------------------------------
+
+    def presets(self) -> list[Preset]:
+        """All presets, by name."""
+        return self._need_store().presets()
+
+    def save_preset(
+        self,
+        name: str,
+        *,
+        system_prompt: str = "",
+        sampling: SamplingParams | None = None,
+        model: str = "",
+    ) -> Future[Preset]:
+        """Keep a way to begin a conversation; a preset of that name is replaced.
+
+        Raises:
+            UsageError: The name is empty.
+        """
+        return self._need_store().save_preset(
+            one_line(name, TITLE_LENGTH),
+            system_prompt=system_prompt,
+            sampling=sampling,
+            model=model,
+        )
+
+    def delete_preset(self, name: str) -> Future[None]:
+        """Delete a preset."""
+        return self._need_store().delete_preset(one_line(name, TITLE_LENGTH))
+
+    def prompts(self) -> list[SavedPrompt]:
+        """All saved prompts, by name."""
+        return self._need_store().prompts()
+
+    def save_prompt(self, name: str, text: str) -> Future[SavedPrompt]:
+        """Keep a text to begin a message with; a prompt of that name is replaced.
+
+        Raises:
+            UsageError: The name is empty.
+        """
+        return self._need_store().save_prompt(one_line(name, TITLE_LENGTH), text)
+
+    def delete_prompt(self, name: str) -> Future[None]:
+        """Delete a saved prompt."""
+        return self._need_store().delete_prompt(one_line(name, TITLE_LENGTH))
 
     # --- inside -----------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lfm2chat.store.conversations import Store
+from lfm2chat.store.library import Preset, SavedPrompt
 from lfm2chat.store.operations import Unset
 
-__all__ = ["Store", "Unset"]
+__all__ = ["Preset", "SavedPrompt", "Store", "Unset"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lfm2chat.chat.attachments import Attachment, attached
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus
 from lfm2chat.errors import NewerStoreError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
@@ -18,16 +19,16 @@ from lfm2chat.store.archive import Tree
 from lfm2chat.store.backups import back_up, is_due
 from lfm2chat.store.db import open_writer, storage_errors
 from lfm2chat.store.leases import WriterLease
+from lfm2chat.store.library import Library
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
-from lfm2chat.store.questions import Questions
 from lfm2chat.store.read_only import RefusingWriter, require_readable
 from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
 from lfm2chat.store.search_index import follow, indexed, rebuild
 from lfm2chat.store.writer import StoreWriter
 
 
-class Store(Questions):
+class Store(Library):
     """Every conversation, in one SQLite file.
 
     Threads: everything may be called from any thread. Writes go to the one writer thread and
@@ -147,9 +148,10 @@ class Store(Questions):
         model: str,
         system_prompt: str = "",
         sampling: SamplingParams | None = None,
+        attachments: Sequence[Attachment] = (),
     ) -> Future[tuple[Conversation, Message, Message]]:
         """A conversation and its first turn, as :meth:`begin_turn`, in one transaction."""
-        now = self._clock()
+        now, files = self._clock(), attached(attachments)
 
         def begin(connection: sqlite3.Connection) -> tuple[Conversation, Message, Message]:
             number = operations.insert_conversation(
@@ -164,6 +166,7 @@ class Store(Questions):
                 connection,
                 number,
                 text,
+                attachments=files,
                 parent_id=None,
                 model=model,
                 title=None,
@@ -181,19 +184,24 @@ class Store(Questions):
         parent_id: int | Unset | None = Unset.UNSET,
         model: str,
         title: str | None = None,
+        attachments: Sequence[Attachment] = (),
     ) -> Future[tuple[Conversation, Message, Message]]:
         """The user's message below ``parent_id`` and an empty answer, status WRITING, below it.
 
         One transaction; the tip moves to the answer, ``model`` becomes the conversation's, and
         a conversation in the trash comes out of it. ``parent_id`` is the tip by default; None
         makes another first message. ``title`` None keeps the title.
+
+        Raises:
+            UsageError: Too many files go with it (at once, not through the future).
         """
-        now = self._clock()
+        now, files = self._clock(), attached(attachments)
         return self._writer.submit(
             lambda connection: operations.insert_turn(
                 connection,
                 conversation_id,
                 text,
+                attachments=files,
                 parent_id=parent_id,
                 model=model,
                 title=title,

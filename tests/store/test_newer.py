@@ -71,6 +71,11 @@ def _writes(store: Store) -> list[Callable[[], object]]:
         lambda: store.delete_conversation(1).result(),
         lambda: store.add_conversations([store.tree(1)]).result(),
         lambda: store.keep_unsent("x").result(),
+        lambda: store.save_preset("x").result(),
+        lambda: store.delete_preset("x").result(),
+        lambda: store.save_prompt("x", "").result(),
+        lambda: store.delete_prompt("x").result(),
+        lambda: store.copy_when_due().result(),
     ]
 
 
@@ -110,6 +115,7 @@ def test_newer_version_may_go_on_writing_while_its_store_is_read(newer):
         "ALTER TABLE conversation RENAME TO dialogue",
         "DROP TABLE chunk",
         "DROP TABLE unsent",
+        "DROP TABLE attachment",
     ],
 )
 def test_store_of_another_shape_is_refused_and_left_as_it_is(path, finish, change):
