@@ -41,7 +41,7 @@ from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.worker import ModelWorker
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
-from lfm2chat.store import Preset, SavedPrompt, Store
+from lfm2chat.store import Preset, SavedPrompt, Store, is_temporary
 
 TITLE_LENGTH = 60
 
@@ -52,7 +52,10 @@ class ChatService:
     """Conversations and models for a front end. Made, started and closed on one thread; any
     thread may call the rest.
 
-    ``store`` of None serves temporary turns only: nothing is ever written.
+    ``store`` of None serves temporary turns and conversations only: nothing is ever written.
+
+    A temporary conversation is one like any other, but lies in memory: its number says so
+    (:func:`~lfm2chat.store.is_temporary`), no list names it, and closing the service forgets it.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class ChatService:
         self._paths = paths
         self._settings = settings
         self._store = store
+        self._temporary: Store | None = None
         self._emit_outside = emit
         self._turns = itertools.count(1)
         self._live: dict[int, RunTurn] = {}
@@ -84,7 +88,6 @@ class ChatService:
             packed_folder=paths.packed,
             kernel_trials=paths.kernels,
             settings=settings,
-            store=store,
             saved_files=self._saved_files,
             emit=self._emit,
         )
@@ -116,8 +119,9 @@ class ChatService:
                 command.cancel.set()
         self._worker.put(Close())
         ended = self._worker.join(timeout_s)
-        if self._store is not None:
-            self._store.close()
+        for store in (self._store, self._temporary):
+            if store is not None:
+                store.close()
         return ended
 
     # --- turns ------------------------------------------------------------------------------
@@ -131,12 +135,14 @@ class ChatService:
         keep_sampling: bool = False,
         system_prompt: str | None = None,
         attachments: Sequence[Attachment] = (),
+        temporary: bool = False,
     ) -> int:
         """Say ``text`` in a conversation, a new one for None; gives the number of the turn.
 
         ``sampling`` holds for this turn; None means what the conversation keeps, else the
         model's recommendation. ``keep_sampling`` keeps it with a new conversation. The model
-        reads ``attachments`` before the text, which may be empty then.
+        reads ``attachments`` before the text, which may be empty then. A new conversation that is
+        ``temporary`` is never written to a disk.
 
         The message is committed first (:class:`TurnAccepted`), then answered. Where it cannot
         be committed :class:`TurnFailed` comes without :class:`TurnAccepted`. For a new
@@ -150,7 +156,7 @@ class ChatService:
         files = attached(attachments)
         if not text.strip() and not files:
             raise UsageError("the message is empty", hint="write something first")
-        store = self._need_store()
+        store = self._temporary_store() if temporary else self._store_of(conversation_id)
         command = self._new_turn(conversation_id, sampling)
         if conversation_id is None:
             prompt = self._settings.system_prompt if system_prompt is None else system_prompt
@@ -166,7 +172,7 @@ class ChatService:
             future = store.begin_turn(
                 conversation_id, text, model=self._model_name, attachments=files
             )
-        future.add_done_callback(lambda done: self._committed(command, done))
+        future.add_done_callback(lambda done: self._committed(command, store, done))
         return command.turn
 
     def submit_temporary(
@@ -236,16 +242,17 @@ class ChatService:
         Raises:
             ConversationNotFoundError: There is none with that number.
         """
-        return self._need_store().conversation(conversation_id)
+        return self._store_of(conversation_id).conversation(conversation_id)
 
     def messages(self, conversation_id: int) -> list[Message]:
         """The branch that is shown, from its first message to the tip."""
-        return self._need_store().branch(conversation_id)
+        return self._store_of(conversation_id).branch(conversation_id)
 
     def rename(self, conversation_id: int, title: str) -> Future[Conversation]:
         """Give a conversation another title."""
         title = one_line(title, TITLE_LENGTH)
-        return self._told(self._need_store().update_conversation(conversation_id, title=title))
+        store = self._store_of(conversation_id)
+        return self._told(store.update_conversation(conversation_id, title=title))
 
     def set_sampling(
         self, conversation_id: int, sampling: SamplingParams | None
@@ -254,7 +261,7 @@ class ChatService:
 
         None goes back to the model's recommendation.
         """
-        store = self._need_store()
+        store = self._store_of(conversation_id)
         return self._told(store.update_conversation(conversation_id, sampling=sampling))
 
     def save_draft(self, conversation_id: int | None, text: str) -> Future[Any]:
@@ -263,7 +270,7 @@ class ChatService:
         In a store that can only be read nothing is kept, and nothing is said: it was at the start,
         and would be again with each pause in the typing.
         """
-        store = self._need_store()
+        store = self._store_of(conversation_id)
         if store.why_read_only is not None:
             unkept: Future[None] = Future()
             unkept.set_result(None)
@@ -285,13 +292,14 @@ class ChatService:
         turn = self.turn_of(conversation_id)
         if turn is not None:
             self.cancel(turn)
-        future = self._need_store().trash_conversation(conversation_id)
+        future = self._store_of(conversation_id).trash_conversation(conversation_id)
         future.add_done_callback(lambda done: self._forget(conversation_id, done))
         return self._told(future)
 
     def restore(self, conversation_id: int) -> Future[Conversation]:
         """Bring a conversation back from the trash."""
-        return self._told(self._need_store().restore_conversation(conversation_id))
+        store = self._store_of(conversation_id)
+        return self._told(store.restore_conversation(conversation_id))
 
     # --- presets and saved prompts (the reads touch the disk) ------------------------------------
 
@@ -352,6 +360,18 @@ class ChatService:
             raise StoreError("no store is open", hint="this is a fault of lfm2chat: report it")
         return self._store
 
+    def _store_of(self, conversation_id: int | None) -> Store:
+        """Where a conversation lies; None: where a new one goes."""
+        if conversation_id is not None and is_temporary(conversation_id):
+            return self._temporary_store()
+        return self._need_store()
+
+    def _temporary_store(self) -> Store:
+        with self._lock:
+            if self._temporary is None:
+                self._temporary = Store.in_memory()
+            return self._temporary
+
     def _new_turn(self, conversation_id: int | None, sampling: SamplingParams | None) -> RunTurn:
         with self._lock:
             if conversation_id is not None and conversation_id in self._answering:
@@ -365,7 +385,10 @@ class ChatService:
         return command
 
     def _committed(
-        self, command: RunTurn, done: Future[tuple[Conversation, Message, Message]]
+        self,
+        command: RunTurn,
+        store: Store,
+        done: Future[tuple[Conversation, Message, Message]],
     ) -> None:
         """On the store's writer thread: answer what is on disk, or say that it is not."""
         error = done.exception()
@@ -375,7 +398,7 @@ class ChatService:
                 hint, code = error.hint, error.exit_code
             self._emit(TurnFailed(command.turn, str(error), hint, code))
             return
-        stored = StoredTurn(*done.result())
+        stored = StoredTurn(store, *done.result())
         with self._lock:
             self._answering[stored.conversation.id] = command.turn
         self._emit(TurnAccepted(command.turn, stored.conversation, stored.user, stored.assistant))

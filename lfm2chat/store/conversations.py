@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -20,9 +21,11 @@ from lfm2chat.store.backups import back_up, is_due
 from lfm2chat.store.db import open_writer, storage_errors
 from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.library import Library
+from lfm2chat.store.memory import NOWHERE, MemoryReaders, MemoryWriter, open_empty
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
 from lfm2chat.store.read_only import RefusingWriter, require_readable
+from lfm2chat.store.readers import Readers
 from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
 from lfm2chat.store.search_index import follow, indexed, rebuild
 from lfm2chat.store.writer import StoreWriter
@@ -52,13 +55,18 @@ class Store(Library):
         *,
         lease: WriterLease,
         clock: Callable[[], float],
+        readers: Readers | None = None,
     ) -> None:
-        """Take over the writer of an opened file; use :meth:`open`."""
+        """Take over the writer of an opened file, and what reads it if that is no file; use
+        :meth:`open` or :meth:`in_memory`.
+        """
         self.path = path
         self._lease = lease
         self._clock = clock
         self._writer = writer
-        super().__init__(path, lambda: self._writer.submit(rebuild).result(), writer.why)
+        super().__init__(
+            readers or Readers(path), lambda: self._writer.submit(rebuild).result(), writer.why
+        )
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Self:
@@ -89,6 +97,21 @@ class Store(Library):
             connection.close()
             raise
         return cls(StoreWriter(connection, path), path, lease=lease, clock=clock)
+
+    @classmethod
+    def in_memory(cls, *, clock: Callable[[], float] = time.time) -> Self:
+        """A store of temporary conversations, whose numbers no store on disk has: nothing of it is
+        ever written, and closing it forgets it.
+        """
+        connection = open_empty()
+        turns = threading.Lock()
+        return cls(
+            MemoryWriter(connection, turns),
+            NOWHERE,
+            lease=WriterLease.of_this_process(),
+            clock=clock,
+            readers=MemoryReaders(connection, turns),
+        )
 
     def close(self) -> None:
         """Write everything queued, mark own unfinished answers interrupted, end the thread.

@@ -112,6 +112,20 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def open_memory() -> sqlite3.Connection:
+    """A connection to a new database in memory; what SQLite sets aside stays in memory too."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    for pragma in (
+        "foreign_keys=ON",
+        "secure_delete=ON",
+        "trusted_schema=OFF",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn errors of SQLite and of the file system inside the block into ours."""

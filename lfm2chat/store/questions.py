@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 
 from lfm2chat.chat.turns import Conversation, Message
 from lfm2chat.errors import StoreError
@@ -19,11 +18,11 @@ class Questions:
     """Reads on a connection of the calling thread, a few milliseconds each."""
 
     def __init__(
-        self, path: Path, mend_search: Callable[[], None], why_read_only: StoreError | None
+        self, readers: Readers, mend_search: Callable[[], None], why_read_only: StoreError | None
     ) -> None:
         """``mend_search`` makes the indexes anew and returns when that is done."""
         self.why_read_only = why_read_only
-        self._readers = Readers(path)
+        self._readers = readers
         self._mend_search = mend_search
 
     def unsent(self) -> str:
