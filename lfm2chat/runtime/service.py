@@ -156,7 +156,8 @@ class ChatService:
         files = attached(attachments)
         if not text.strip() and not files:
             raise UsageError("the message is empty", hint="write something first")
-        store = self._temporary_store() if temporary else self._store_of(conversation_id)
+        new = conversation_id is None
+        store = self._temporary_store() if new and temporary else self._store_of(conversation_id)
         command = self._new_turn(conversation_id, sampling)
         if conversation_id is None:
             prompt = self._settings.system_prompt if system_prompt is None else system_prompt

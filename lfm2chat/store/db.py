@@ -135,6 +135,15 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise as_store_error(error, path) from error
 
 
+def newer_store(path: Path, version: int, newest_version: int) -> NewerStoreError:
+    """The error for a file whose schema is above the highest that this program understands."""
+    return NewerStoreError(
+        f"{path} was made by a newer lfm2chat (schema {version}, "
+        f"this one knows up to {newest_version})",
+        hint="upgrade lfm2chat, or set LFM2CHAT_HOME to another folder",
+    )
+
+
 def as_store_error(error: sqlite3.Error | OSError, path: Path) -> Lfm2ChatError:
     """The sentence and the hint for a failure of SQLite or of the file system."""
     if isinstance(error, OSError):
@@ -212,11 +221,7 @@ def _refuse_foreign(path: Path, newest_version: int) -> None:
             hint=_HINT_OTHER,
         )
     if version > newest_version:
-        raise NewerStoreError(
-            f"{path} was made by a newer lfm2chat (schema {version}, "
-            f"this one knows up to {newest_version})",
-            hint="upgrade lfm2chat, or set LFM2CHAT_HOME to another folder",
-        )
+        raise newer_store(path, version, newest_version)
 
 
 def _tighten(path: Path) -> None:

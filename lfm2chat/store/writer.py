@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 from lfm2chat.errors import StoreError
 from lfm2chat.store.backups import back_up, backups, drop_abandoned
-from lfm2chat.store.db import as_store_error
+from lfm2chat.store.db import as_store_error, newer_store
+from lfm2chat.store.migrations import NEWEST_VERSION, version
 from lfm2chat.store.search_index import forget_deleted, indexed
 
 Result = TypeVar("Result")
@@ -123,6 +124,7 @@ class StoreWriter:
         self._refuse_lost_file()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            self._refuse_newer_schema()
             result = indexed(self._connection, operation)
             self._connection.execute("COMMIT")
         except BaseException:
@@ -131,6 +133,12 @@ class StoreWriter:
                 self._connection.execute("ROLLBACK")
             raise
         return result
+
+    def _refuse_newer_schema(self) -> None:
+        """Another process of a newer version may have migrated the file since it was opened."""
+        found = version(self._connection)
+        if found > NEWEST_VERSION:
+            raise newer_store(self._path, found, NEWEST_VERSION)
 
     def _refuse_lost_file(self) -> None:
         """SQLite writes happily into a file that has no name any more; nobody would find it."""

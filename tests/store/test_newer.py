@@ -108,6 +108,22 @@ def test_newer_version_may_go_on_writing_while_its_store_is_read(newer):
         assert (newer.read_bytes(), Path(f"{newer}-wal").read_bytes()) == (content, log)
 
 
+def test_store_that_a_newer_version_migrates_while_it_is_open_is_not_written_any_more(path, finish):
+    with Store.open(path) as store:
+        conversation, _, answer = store.begin_conversation("q", title="t", model="m").result()
+        with contextlib.closing(sqlite3.connect(path)) as newer:
+            for change in LATER:
+                newer.execute(change)
+            newer.execute("PRAGMA user_version=99")
+            newer.commit()
+        with pytest.raises(NewerStoreError, match="schema 99"):
+            finish(store, answer.id)
+        assert len(store.branch(conversation.id)) == 2
+    with contextlib.closing(sqlite3.connect(path)) as newer:
+        statuses = newer.execute("SELECT status FROM message ORDER BY id").fetchall()
+    assert statuses == [("done",), ("writing",)]
+
+
 @pytest.mark.parametrize(
     "change",
     [

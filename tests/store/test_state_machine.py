@@ -77,6 +77,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.close()
         with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
             for name in SEARCH_TABLES:
                 connection.execute(
                     f"INSERT INTO {name} ({name}, rank) VALUES ('integrity-check', 1)"
