@@ -18,7 +18,8 @@
     │   └── PullCancelledError      130   the user stopped the download; it can be resumed
     ├── DiskFullError                 5
     ├── StoreError                    6   the store cannot be read or written
-    │   └── ConversationNotFoundError 6
+    │   ├── ConversationNotFoundError 6
+    │   └── NewerStoreError           6   a newer lfm2chat made it: it is read, never written
     ├── NotEnoughMemoryError          7
     └── VerifyError                   8   our engine and `transformers` differ on a model
 
@@ -128,6 +129,10 @@ class StoreError(Lfm2ChatError):
 
 class ConversationNotFoundError(StoreError):
     """No conversation has that number."""
+
+
+class NewerStoreError(StoreError):
+    """A newer version made the store, so this one may not write in it."""
 
 
 class NotEnoughMemoryError(Lfm2ChatError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from lfm2chat.chat.attachments import fenced
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.spec import FinishReason
 
@@ -50,6 +52,8 @@ def _messages(branch: Sequence[Message]) -> Iterator[str]:
         facts = list(_facts(message))
         yield from ["", f"*{' · '.join(facts)}*"] if facts else []
         yield from ["", message.text.rstrip("\n"), ""]
+        for file in message.attachments:
+            yield from [f"Attached: {_plain(file.label)}", "", fenced(file.text), ""]
 
 
 def _facts(message: Message) -> Iterator[str]:
@@ -66,6 +70,11 @@ def _facts(message: Message) -> Iterator[str]:
         yield f"{message.timing.generated_tokens} tokens"
         if message.timing.decode_rate is not None:
             yield f"{message.timing.decode_rate:.1f} tokens/s"
+
+
+def _plain(text: str) -> str:
+    """``text`` with nothing in it that Markdown would read."""
+    return re.sub(r"([\\`*_\[\]<>&])", r"\\\1", text)
 
 
 def _quoted(text: str) -> str:

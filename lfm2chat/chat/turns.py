@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lfm2chat.chat.attachments import Attachment, with_attachments
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 
 
@@ -51,7 +52,8 @@ class PromptMessage:
 @dataclass(frozen=True, slots=True)
 class Message:
     """One stored message. ``created_at`` is unix time in seconds; order is by ``id``, never by
-    time. The fields after ``created_at`` are of assistant messages only.
+    time. ``attachments`` are of the user's messages only, the other fields after ``created_at``
+    of assistant messages only.
     """
 
     id: int
@@ -69,10 +71,12 @@ class Message:
     seed: int | None = None
     timing: Timing | None = None
     error: str = ""
+    attachments: tuple[Attachment, ...] = ()
 
     def as_prompt(self) -> PromptMessage:
-        """This message as the prompt needs it."""
-        return PromptMessage(self.role, self.text, self.token_ids, self.tokenizer_hash)
+        """This message as the prompt needs it, its files put before its text."""
+        text = with_attachments(self.text, self.attachments)
+        return PromptMessage(self.role, text, self.token_ids, self.tokenizer_hash)
 
 
 @dataclass(frozen=True, slots=True)

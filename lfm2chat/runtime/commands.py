@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from lfm2chat.chat.turns import Conversation, Message, PromptMessage
 from lfm2chat.spec import SamplingParams
+from lfm2chat.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +19,11 @@ class LoadModel:
 
 @dataclass(frozen=True, slots=True)
 class StoredTurn:
-    """A turn whose user message is on disk: the branch up to ``user`` is what gets answered,
+    """A turn whose user message is in ``store``: the branch up to ``user`` is what gets answered,
     and ``assistant`` is the empty message that takes the answer.
     """
 
+    store: Store
     conversation: Conversation
     user: Message
     assistant: Message

@@ -7,12 +7,14 @@ by events, given to ``emit`` from the worker's or the store's thread.
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+from lfm2chat.chat.attachments import Attachment, attached
 from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Conversation, Message, PromptMessage
 from lfm2chat.errors import Lfm2ChatError, StoreError, UsageError
@@ -30,6 +32,7 @@ from lfm2chat.runtime.events import (
     Event,
     ModelFailed,
     ModelLoaded,
+    SaveFailed,
     TurnAccepted,
     TurnFailed,
     TurnFinished,
@@ -39,17 +42,22 @@ from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.worker import ModelWorker
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
-from lfm2chat.store import Store
+from lfm2chat.store import Preset, SavedPrompt, Store, is_temporary
 
 TITLE_LENGTH = 60
+
+log = logging.getLogger(__name__)
 
 
 class ChatService:
     """Conversations and models for a front end. Made, started and closed on one thread; any
     thread may call the rest.
 
-    ``store`` of None serves temporary turns only: nothing is ever written. ``downloads`` brings
-    models, when it is told to.
+    ``store`` of None serves temporary turns and conversations only: nothing is ever written.
+    ``downloads`` brings models, when it is told to.
+
+    A temporary conversation is one like any other, but lies in memory: its number says so
+    (:func:`~lfm2chat.store.is_temporary`), no list names it, and closing the service forgets it.
     """
 
     def __init__(
@@ -63,6 +71,7 @@ class ChatService:
         self._paths = paths
         self._settings = settings
         self._store = store
+        self._temporary: Store | None = None
         self._emit_outside = emit
         self._turns = itertools.count(1)
         self._live: dict[int, RunTurn] = {}
@@ -82,7 +91,6 @@ class ChatService:
             packed_folder=paths.packed,
             kernel_trials=paths.kernels,
             settings=settings,
-            store=store,
             saved_files=self._saved_files,
             emit=self._emit,
         )
@@ -90,8 +98,18 @@ class ChatService:
     # --- life -------------------------------------------------------------------------------
 
     def start(self, model: str = "") -> None:
-        """Start the worker and let it load ``model``, or the one that was used last."""
+        """Start the worker and let it load ``model``, or the one that was used last.
+
+        A store that can only be read is told of by :class:`SaveFailed`; another one is copied
+        where that is due.
+        """
         self._worker.start()
+        if self._store is not None:
+            why = self._store.why_read_only
+            if why is not None:
+                self._emit(SaveFailed(str(why), why.hint))
+            else:
+                self._store.copy_when_due().add_done_callback(_log_failed_copy)
         self.select_model(model or self._model_name)
 
     def close(self, timeout_s: float = 5.0) -> bool:
@@ -105,8 +123,9 @@ class ChatService:
         self._worker.put(Close())
         self.downloads.close()
         ended = self._worker.join(timeout_s)
-        if self._store is not None:
-            self._store.close()
+        for store in (self._store, self._temporary):
+            if store is not None:
+                store.close()
         return ended
 
     # --- turns ------------------------------------------------------------------------------
@@ -119,36 +138,46 @@ class ChatService:
         sampling: SamplingParams | None = None,
         keep_sampling: bool = False,
         system_prompt: str | None = None,
+        attachments: Sequence[Attachment] = (),
+        temporary: bool = False,
     ) -> int:
         """Say ``text`` in a conversation, a new one for None; gives the number of the turn.
 
         ``sampling`` holds for this turn; None means what the conversation keeps, else the
-        model's recommendation. ``keep_sampling`` keeps it with a new conversation.
+        model's recommendation. ``keep_sampling`` keeps it with a new conversation. The model
+        reads ``attachments`` before the text, which may be empty then. A new conversation that is
+        ``temporary`` is never written to a disk.
 
         The message is committed first (:class:`TurnAccepted`), then answered. Where it cannot
         be committed :class:`TurnFailed` comes without :class:`TurnAccepted`. For a new
         conversation ``system_prompt`` of None means the one in the settings.
 
         Raises:
-            UsageError: The text is empty, or that conversation is still being answered.
+            UsageError: The message is empty, has too many files, or that conversation is still
+                being answered.
             StoreError: This service has no store.
         """
-        if not text.strip():
+        files = attached(attachments)
+        if not text.strip() and not files:
             raise UsageError("the message is empty", hint="write something first")
-        store = self._need_store()
+        new = conversation_id is None
+        store = self._temporary_store() if new and temporary else self._store_of(conversation_id)
         command = self._new_turn(conversation_id, sampling)
         if conversation_id is None:
             prompt = self._settings.system_prompt if system_prompt is None else system_prompt
             future = store.begin_conversation(
                 text,
-                title=one_line(text, TITLE_LENGTH),
+                title=one_line(text if text.strip() else files[0].label, TITLE_LENGTH),
                 model=self._model_name,
                 system_prompt=prompt,
                 sampling=sampling if keep_sampling else None,
+                attachments=files,
             )
         else:
-            future = store.begin_turn(conversation_id, text, model=self._model_name)
-        future.add_done_callback(lambda done: self._committed(command, done))
+            future = store.begin_turn(
+                conversation_id, text, model=self._model_name, attachments=files
+            )
+        future.add_done_callback(lambda done: self._committed(command, store, done))
         return command.turn
 
     def submit_temporary(
@@ -218,16 +247,17 @@ class ChatService:
         Raises:
             ConversationNotFoundError: There is none with that number.
         """
-        return self._need_store().conversation(conversation_id)
+        return self._store_of(conversation_id).conversation(conversation_id)
 
     def messages(self, conversation_id: int) -> list[Message]:
         """The branch that is shown, from its first message to the tip."""
-        return self._need_store().branch(conversation_id)
+        return self._store_of(conversation_id).branch(conversation_id)
 
     def rename(self, conversation_id: int, title: str) -> Future[Conversation]:
         """Give a conversation another title."""
         title = one_line(title, TITLE_LENGTH)
-        return self._told(self._need_store().update_conversation(conversation_id, title=title))
+        store = self._store_of(conversation_id)
+        return self._told(store.update_conversation(conversation_id, title=title))
 
     def set_sampling(
         self, conversation_id: int, sampling: SamplingParams | None
@@ -236,12 +266,20 @@ class ChatService:
 
         None goes back to the model's recommendation.
         """
-        store = self._need_store()
+        store = self._store_of(conversation_id)
         return self._told(store.update_conversation(conversation_id, sampling=sampling))
 
     def save_draft(self, conversation_id: int | None, text: str) -> Future[Any]:
-        """Keep what stands in the prompt of a conversation, None for the one not begun yet."""
-        store = self._need_store()
+        """Keep what stands in the prompt of a conversation, None for the one not begun yet.
+
+        In a store that can only be read nothing is kept, and nothing is said: it was at the start,
+        and would be again with each pause in the typing.
+        """
+        store = self._store_of(conversation_id)
+        if store.why_read_only is not None:
+            unkept: Future[None] = Future()
+            unkept.set_result(None)
+            return unkept
         if conversation_id is None:
             return store.keep_unsent(text)
         return store.update_conversation(conversation_id, draft=text)
@@ -259,13 +297,60 @@ class ChatService:
         turn = self.turn_of(conversation_id)
         if turn is not None:
             self.cancel(turn)
-        future = self._need_store().trash_conversation(conversation_id)
+        future = self._store_of(conversation_id).trash_conversation(conversation_id)
         future.add_done_callback(lambda done: self._forget(conversation_id, done))
         return self._told(future)
 
     def restore(self, conversation_id: int) -> Future[Conversation]:
         """Bring a conversation back from the trash."""
-        return self._told(self._need_store().restore_conversation(conversation_id))
+        store = self._store_of(conversation_id)
+        return self._told(store.restore_conversation(conversation_id))
+
+    # --- presets and saved prompts (the reads touch the disk) ------------------------------------
+
+    def presets(self) -> list[Preset]:
+        """All presets, by name."""
+        return self._need_store().presets()
+
+    def save_preset(
+        self,
+        name: str,
+        *,
+        system_prompt: str = "",
+        sampling: SamplingParams | None = None,
+        model: str = "",
+    ) -> Future[Preset]:
+        """Keep a way to begin a conversation; a preset of that name is replaced.
+
+        Raises:
+            UsageError: The name is empty.
+        """
+        return self._need_store().save_preset(
+            one_line(name, TITLE_LENGTH),
+            system_prompt=system_prompt,
+            sampling=sampling,
+            model=model,
+        )
+
+    def delete_preset(self, name: str) -> Future[None]:
+        """Delete a preset."""
+        return self._need_store().delete_preset(one_line(name, TITLE_LENGTH))
+
+    def prompts(self) -> list[SavedPrompt]:
+        """All saved prompts, by name."""
+        return self._need_store().prompts()
+
+    def save_prompt(self, name: str, text: str) -> Future[SavedPrompt]:
+        """Keep a text to begin a message with; a prompt of that name is replaced.
+
+        Raises:
+            UsageError: The name is empty.
+        """
+        return self._need_store().save_prompt(one_line(name, TITLE_LENGTH), text)
+
+    def delete_prompt(self, name: str) -> Future[None]:
+        """Delete a saved prompt."""
+        return self._need_store().delete_prompt(one_line(name, TITLE_LENGTH))
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -280,6 +365,18 @@ class ChatService:
             raise StoreError("no store is open", hint="this is a fault of lfm2chat: report it")
         return self._store
 
+    def _store_of(self, conversation_id: int | None) -> Store:
+        """Where a conversation lies; None: where a new one goes."""
+        if conversation_id is not None and is_temporary(conversation_id):
+            return self._temporary_store()
+        return self._need_store()
+
+    def _temporary_store(self) -> Store:
+        with self._lock:
+            if self._temporary is None:
+                self._temporary = Store.in_memory()
+            return self._temporary
+
     def _new_turn(self, conversation_id: int | None, sampling: SamplingParams | None) -> RunTurn:
         with self._lock:
             if conversation_id is not None and conversation_id in self._answering:
@@ -293,7 +390,10 @@ class ChatService:
         return command
 
     def _committed(
-        self, command: RunTurn, done: Future[tuple[Conversation, Message, Message]]
+        self,
+        command: RunTurn,
+        store: Store,
+        done: Future[tuple[Conversation, Message, Message]],
     ) -> None:
         """On the store's writer thread: answer what is on disk, or say that it is not."""
         error = done.exception()
@@ -303,7 +403,7 @@ class ChatService:
                 hint, code = error.hint, error.exit_code
             self._emit(TurnFailed(command.turn, str(error), hint, code))
             return
-        stored = StoredTurn(*done.result())
+        stored = StoredTurn(store, *done.result())
         with self._lock:
             self._answering[stored.conversation.id] = command.turn
         self._emit(TurnAccepted(command.turn, stored.conversation, stored.user, stored.assistant))
@@ -347,3 +447,10 @@ class ChatService:
             case _:
                 pass
         self._emit_outside(event)
+
+
+def _log_failed_copy(done: Future[Any]) -> None:
+    """Nobody waits for a copy: the chat goes on without, and the next start tries again."""
+    error = done.exception()
+    if error is not None:
+        log.warning("the store was not copied: %s", error)

@@ -20,7 +20,7 @@ from lfm2chat.runtime.scheduler import Priority
 from lfm2chat.runtime.warm import WarmContexts
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
-from lfm2chat.store import Store
+from lfm2chat.store import is_temporary
 
 EVENT_S = 1 / 20
 NOWHERE = Message(
@@ -46,20 +46,18 @@ class TurnSequence:
         contexts: WarmContexts,
         *,
         saved: SavedContexts | None,
-        store: Store | None,
         settings: Settings,
         emit: Callable[[Event], None],
     ) -> None:
         self._command = command
         self._loaded = loaded
         self._contexts = contexts
+        stored = command.stored
         # Of a temporary turn nothing is ever written, and nothing is read for it.
-        self._store = store if command.stored is not None else None
-        self._saved = saved if command.stored is not None else None
+        self._saved = saved if stored and not is_temporary(stored.conversation.id) else None
         self._settings = settings
         self._emit = emit
-        message = command.stored.assistant if command.stored is not None else NOWHERE
-        self._recorder = TurnRecorder(self._store, message, emit=emit)
+        self._recorder = _recorder(command, emit)
         self._steps: Generator[Step] | None = None
         self._unsent = ""
         self._sent_at = 0.0
@@ -113,9 +111,9 @@ class TurnSequence:
 
     def _messages(self) -> tuple[PromptMessage, ...]:
         stored = self._command.stored
-        if stored is None or self._store is None:
+        if stored is None:
             return self._command.messages
-        branch = self._store.branch(stored.conversation.id, tip_id=stored.user.id)
+        branch = stored.store.branch(stored.conversation.id, tip_id=stored.user.id)
         # A turn that failed before its first word left an empty answer: nothing to show a model.
         messages = [m.as_prompt() for m in branch if m.text or m.role is not Role.ASSISTANT]
         system = stored.conversation.system_prompt
@@ -182,14 +180,13 @@ class TurnSequence:
         self._recorder.fail(message, then=lambda _: self._emit(failed))
 
 
-def refuse(
-    command: RunTurn, failed: TurnFailed, *, store: Store | None, emit: Callable[[Event], None]
-) -> None:
-    """Fail a turn that never started: in the store, then by the event ``failed``."""
+def refuse(command: RunTurn, failed: TurnFailed, *, emit: Callable[[Event], None]) -> None:
+    """Fail a turn that never started: in its store, then by the event ``failed``."""
+    _recorder(command, emit).fail(failed.message, then=lambda _: emit(failed))
+
+
+def _recorder(command: RunTurn, emit: Callable[[Event], None]) -> TurnRecorder:
     stored = command.stored
-    recorder = TurnRecorder(
-        store if stored is not None else None,
-        stored.assistant if stored is not None else NOWHERE,
-        emit=emit,
-    )
-    recorder.fail(failed.message, then=lambda _: emit(failed))
+    if stored is None:
+        return TurnRecorder(None, NOWHERE, emit=emit)
+    return TurnRecorder(stored.store, stored.assistant, emit=emit)

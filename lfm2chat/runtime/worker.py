@@ -30,7 +30,6 @@ from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
 from lfm2chat.settings import Settings
 from lfm2chat.spec.free_memory import available_memory_bytes
-from lfm2chat.store import Store
 
 if TYPE_CHECKING:
     from lfm2chat.runtime.loaded import LoadedModel
@@ -61,7 +60,6 @@ class ModelWorker:
         *,
         models_folder: Path,
         settings: Settings,
-        store: Store | None,
         packed_folder: Path | None = None,
         kernel_trials: Path | None = None,
         saved_files: SavedFiles | None = None,
@@ -71,7 +69,6 @@ class ModelWorker:
         self._packed_folder = packed_folder
         self._kernel_trials = kernel_trials
         self._settings = settings
-        self._store = store
         self._emit = emit
         self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._waiting: deque[Command] = deque()
@@ -310,7 +307,7 @@ class ModelWorker:
         if self._loaded is None or self._contexts is None:
             why = self._failed or ModelFailed("", "no model is loaded", "choose one with F3")
             failed = TurnFailed(command.turn, why.message, why.hint, why.exit_code)
-            refuse(command, failed, store=self._store, emit=self._emit)
+            refuse(command, failed, emit=self._emit)
             return
         self._scheduler.add(
             TurnSequence(
@@ -318,7 +315,6 @@ class ModelWorker:
                 self._loaded,
                 self._contexts,
                 saved=self._saved,
-                store=self._store,
                 settings=self._settings,
                 emit=self._emit,
             )

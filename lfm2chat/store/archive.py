@@ -1,11 +1,12 @@
 """Conversations as JSON Lines: lossless, and refused as a whole where one line is wrong.
 
 The first line names the format. Then each conversation is one line, followed by a line for each of
-its messages, parents first::
+its messages, parents first, and each message by a line for each file that goes with it::
 
     {"format": "lfm2chat conversations", "version": 1}
     {"conversation": {"title": "...", "created_at": 1.0, ..., "tip": 2}}
     {"message": {"id": 1, "parent": null, "role": "user", "text": "...", ...}}
+    {"attachment": {"name": "notes.txt", "media_type": "text/plain", "text": "..."}}
     {"message": {"id": 2, "parent": 1, "role": "assistant", "text": "...", ...}}
 
 ``id``, ``parent`` and ``tip`` are numbers within the file. Times are unix seconds. A field that a
@@ -17,9 +18,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lfm2chat.chat.attachments import Attachment, attached
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import ArchiveError, Lfm2ChatError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
@@ -54,6 +56,8 @@ def archive_lines(trees: Iterable[Tree]) -> Iterator[str]:
         yield _line({"conversation": _conversation(tree.conversation)})
         for message in tree.messages:
             yield _line({"message": _message(message)})
+            for file in message.attachments:
+                yield _line({"attachment": asdict(file)})
 
 
 def read_archive(lines: Iterable[bytes]) -> list[Tree]:
@@ -98,8 +102,10 @@ class _Reader:
             self._conversation = _read_conversation(values["conversation"], len(self._trees) + 1)
         elif isinstance(values.get("message"), dict):
             self._add(values["message"])
+        elif isinstance(values.get("attachment"), dict):
+            self._attach(values["attachment"])
         else:
-            raise ValueError("it holds neither a conversation nor a message")
+            raise ValueError("it holds neither a conversation nor a message, nor an attachment")
 
     def end(self) -> list[Tree]:
         if not self._begun:
@@ -132,6 +138,17 @@ class _Reader:
             raise ValueError(f"its parent {message.parent_id} does not stand before it")
         self._ids.add(message.id)
         self._messages.append(message)
+
+    def _attach(self, values: dict[str, Any]) -> None:
+        if not self._messages or self._messages[-1].role is not Role.USER:
+            raise ValueError("an attachment that follows no message of the user")
+        message = self._messages[-1]
+        file = Attachment(
+            name=_text(values, "name", _REQUIRED),
+            text=_text(values, "text", _REQUIRED),
+            media_type=_text(values, "media_type", "text/plain"),
+        )
+        self._messages[-1] = replace(message, attachments=attached((*message.attachments, file)))
 
     def _complete(self) -> None:
         if self._conversation is None:

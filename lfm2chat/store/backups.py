@@ -1,4 +1,4 @@
-"""Copies of the whole store, made before its schema changes and when the user asks.
+"""Copies of the whole store: before its schema changes, once a week, and when the user asks.
 
 They lie in ``backups/`` beside the store, as private as it, with a number that only grows: clocks
 jump. A copy appears under its name once all of it is on the disk.
@@ -14,9 +14,12 @@ from pathlib import Path
 
 from lfm2chat.paths import PRIVATE_DIR, PRIVATE_FILE
 from lfm2chat.store.db import open_reader, storage_errors
+from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.migrations import version
 
 KEPT = 3
+WEEK_S = 7 * 24 * 3600.0
+_PART = re.compile(r"(?P<stem>.+)\.(?P<pid>[0-9]+)\.part")
 _NAME = re.compile(r"(?P<stem>.+)\.(?P<number>[0-9]{4,})\.schema[0-9]+\.db")
 
 
@@ -29,6 +32,26 @@ def backups(store: Path) -> list[Path]:
             if match and match["stem"] == store.stem:
                 found.append((int(match["number"]), path))
     return [path for _, path in sorted(found)]
+
+
+def is_due(store: Path, *, now: float) -> bool:
+    """Whether the last copy is a week older than ``now`` (unix seconds), or there is none.
+
+    A copy from the future is as good as none: the clock that made it was wrong.
+    """
+    copies = backups(store)
+    return not copies or abs(now - copies[-1].stat().st_mtime) > WEEK_S
+
+
+def drop_abandoned(store: Path) -> None:
+    """Remove what processes left that died while they copied ``store``."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in _folder(store).iterdir():
+            match = _PART.fullmatch(path.name)
+            if match and match["stem"] == store.stem:
+                pid = int(match["pid"])
+                if pid != os.getpid() and not WriterLease(pid, "", "").is_alive():
+                    path.unlink(missing_ok=True)
 
 
 def back_up(store: Path, *, keep: int = KEPT) -> Path:
@@ -46,6 +69,7 @@ def back_up(store: Path, *, keep: int = KEPT) -> Path:
     part = folder / f"{store.stem}.{os.getpid()}.part"
     with storage_errors(folder), contextlib.closing(open_reader(store)) as source:
         folder.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+        drop_abandoned(store)
         target = folder / f"{store.stem}.{number:04d}.schema{version(source)}.db"
         part.unlink(missing_ok=True)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE_FILE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -10,23 +11,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lfm2chat.chat.attachments import Attachment, attached
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus
-from lfm2chat.errors import StoreError
+from lfm2chat.errors import NewerStoreError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
-from lfm2chat.store.backups import back_up
+from lfm2chat.store.backups import back_up, is_due
 from lfm2chat.store.db import open_writer, storage_errors
 from lfm2chat.store.leases import WriterLease
+from lfm2chat.store.library import Library
+from lfm2chat.store.memory import NOWHERE, MemoryReaders, MemoryWriter, open_empty
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
-from lfm2chat.store.questions import Questions
+from lfm2chat.store.read_only import RefusingWriter, require_readable
+from lfm2chat.store.readers import Readers
 from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
 from lfm2chat.store.search_index import follow, indexed, rebuild
 from lfm2chat.store.writer import StoreWriter
 
 
-class Store(Questions):
+class Store(Library):
     """Every conversation, in one SQLite file.
 
     Threads: everything may be called from any thread. Writes go to the one writer thread and
@@ -38,18 +43,30 @@ class Store(Questions):
     Two processes may have one file open. An answer being written belongs to its process; it
     becomes INTERRUPTED, with the text flushed so far, when a store is opened after that
     process has gone, or when its own store is closed before it is finished.
+
+    A file that a newer version made is only read: every write fails with ``why_read_only``, and
+    the file stays as it is, byte for byte.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, *, lease: WriterLease,
+        self,
+        writer: StoreWriter | RefusingWriter,
+        path: Path,
+        *,
+        lease: WriterLease,
         clock: Callable[[], float],
-    ) -> None:  # fmt: skip
-        """Take over an opened, migrated connection; use :meth:`open`."""
+        readers: Readers | None = None,
+    ) -> None:
+        """Take over the writer of an opened file, and what reads it if that is no file; use
+        :meth:`open` or :meth:`in_memory`.
+        """
         self.path = path
         self._lease = lease
         self._clock = clock
-        self._writer = StoreWriter(connection, path)
-        super().__init__(path, lambda: self._writer.submit(rebuild).result())
+        self._writer = writer
+        super().__init__(
+            readers or Readers(path), lambda: self._writer.submit(rebuild).result(), writer.why
+        )
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Self:
@@ -58,12 +75,17 @@ class Store(Questions):
         ``clock`` gives unix seconds; it only labels, nothing is ordered by it.
 
         Raises:
-            StoreError: Not a file of ours, damaged, from a newer version, or not writable.
+            NewerStoreError: A newer version made it, and it has another shape than ours.
+            StoreError: Not a file of ours, damaged, or not writable.
             DiskFullError: No space for it.
         """
         path = path.absolute()
         lease = WriterLease.of_this_process()
-        connection = open_writer(path, newest_version=NEWEST_VERSION)
+        try:
+            connection = open_writer(path, newest_version=NEWEST_VERSION)
+        except NewerStoreError as error:
+            require_readable(path, error)
+            return cls(RefusingWriter(error), path, lease=lease, clock=clock)
         try:
             with storage_errors(path):
                 if 0 < version(connection) < NEWEST_VERSION:
@@ -74,7 +96,22 @@ class Store(Questions):
         except BaseException:
             connection.close()
             raise
-        return cls(connection, path, lease=lease, clock=clock)
+        return cls(StoreWriter(connection, path), path, lease=lease, clock=clock)
+
+    @classmethod
+    def in_memory(cls, *, clock: Callable[[], float] = time.time) -> Self:
+        """A store of temporary conversations, whose numbers no store on disk has: nothing of it is
+        ever written, and closing it forgets it.
+        """
+        connection = open_empty()
+        turns = threading.Lock()
+        return cls(
+            MemoryWriter(connection, turns),
+            NOWHERE,
+            lease=WriterLease.of_this_process(),
+            clock=clock,
+            readers=MemoryReaders(connection, turns),
+        )
 
     def close(self) -> None:
         """Write everything queued, mark own unfinished answers interrupted, end the thread.
@@ -134,9 +171,10 @@ class Store(Questions):
         model: str,
         system_prompt: str = "",
         sampling: SamplingParams | None = None,
+        attachments: Sequence[Attachment] = (),
     ) -> Future[tuple[Conversation, Message, Message]]:
         """A conversation and its first turn, as :meth:`begin_turn`, in one transaction."""
-        now = self._clock()
+        now, files = self._clock(), attached(attachments)
 
         def begin(connection: sqlite3.Connection) -> tuple[Conversation, Message, Message]:
             number = operations.insert_conversation(
@@ -151,6 +189,7 @@ class Store(Questions):
                 connection,
                 number,
                 text,
+                attachments=files,
                 parent_id=None,
                 model=model,
                 title=None,
@@ -168,19 +207,24 @@ class Store(Questions):
         parent_id: int | Unset | None = Unset.UNSET,
         model: str,
         title: str | None = None,
+        attachments: Sequence[Attachment] = (),
     ) -> Future[tuple[Conversation, Message, Message]]:
         """The user's message below ``parent_id`` and an empty answer, status WRITING, below it.
 
         One transaction; the tip moves to the answer, ``model`` becomes the conversation's, and
         a conversation in the trash comes out of it. ``parent_id`` is the tip by default; None
         makes another first message. ``title`` None keeps the title.
+
+        Raises:
+            UsageError: Too many files go with it (at once, not through the future).
         """
-        now = self._clock()
+        now, files = self._clock(), attached(attachments)
         return self._writer.submit(
             lambda connection: operations.insert_turn(
                 connection,
                 conversation_id,
                 text,
+                attachments=files,
                 parent_id=parent_id,
                 model=model,
                 title=title,
@@ -292,6 +336,21 @@ class Store(Questions):
                 connection, conversation_id, own=self._lease
             )
         )
+
+    def copy_when_due(self) -> Future[Path | None]:
+        """Copy the store if it holds anything and was not copied for a week; None: not due.
+
+        On the writer's thread and under the write lock, which no deletion for ever gets meanwhile,
+        of whichever process: what it deletes is in no copy that appears later. Writes wait, about
+        2 ms a megabyte.
+        """
+        now = self._clock()
+
+        def copy(connection: sqlite3.Connection) -> Path | None:
+            holds = connection.execute("SELECT 1 FROM conversation LIMIT 1").fetchone()
+            return back_up(self.path) if holds and is_due(self.path, now=now) else None
+
+        return self._writer.submit(copy)
 
     def add_conversations(self, trees: Sequence[Tree]) -> Future[list[Conversation]]:
         """Conversations from elsewhere, all or none; the last one is at the top of the list."""

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lfm2chat.errors import DiskFullError, Lfm2ChatError, StoreError
+from lfm2chat.errors import DiskFullError, Lfm2ChatError, NewerStoreError, StoreError
 from lfm2chat.paths import PRIVATE_DIR, PRIVATE_FILE
 
 APPLICATION_ID = 0x4C464D32
@@ -77,7 +77,8 @@ def open_writer(path: Path, *, newest_version: int) -> sqlite3.Connection:
         newest_version: The highest ``user_version`` that this program understands.
 
     Raises:
-        StoreError: Not a file of ours, damaged, from a newer version, or not writable.
+        NewerStoreError: A newer version made it.
+        StoreError: Not a file of ours, damaged, or not writable.
         DiskFullError: No space for the file or its shared memory.
     """
     with storage_errors(path):
@@ -130,6 +131,20 @@ def is_open_elsewhere(path: Path) -> bool:
     return False
 
 
+def open_memory() -> sqlite3.Connection:
+    """A connection to a new database in memory; what SQLite sets aside stays in memory too."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    for pragma in (
+        "foreign_keys=ON",
+        "secure_delete=ON",
+        "trusted_schema=OFF",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn errors of SQLite and of the file system inside the block into ours."""
@@ -137,6 +152,15 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as error:
         raise as_store_error(error, path) from error
+
+
+def newer_store(path: Path, version: int, newest_version: int) -> NewerStoreError:
+    """The error for a file whose schema is above the highest that this program understands."""
+    return NewerStoreError(
+        f"{path} was made by a newer lfm2chat (schema {version}, "
+        f"this one knows up to {newest_version})",
+        hint="upgrade lfm2chat, or set LFM2CHAT_HOME to another folder",
+    )
 
 
 def as_store_error(error: sqlite3.Error | OSError, path: Path) -> Lfm2ChatError:
@@ -216,11 +240,7 @@ def _refuse_foreign(path: Path, newest_version: int) -> None:
             hint=_HINT_OTHER,
         )
     if version > newest_version:
-        raise StoreError(
-            f"{path} was made by a newer lfm2chat (schema {version}, "
-            f"this one knows up to {newest_version})",
-            hint="upgrade lfm2chat, or set LFM2CHAT_HOME to another folder",
-        )
+        raise newer_store(path, version, newest_version)
 
 
 def _tighten(path: Path) -> None:

@@ -13,6 +13,9 @@ its ``writer`` names the process (see :mod:`lfm2chat.store.leases`).
 Schema 2: full-text indexes over finished messages and over titles, without a copy of the texts
 (https://sqlite.org/fts5.html#external_content_tables), kept by :mod:`lfm2chat.store.search_index`.
 A message that is being written is not in them: a flushed piece costs the same as before.
+
+Schema 3: presets and saved prompts, found by a ``key`` that is their name without case; and
+attachments, the text files that go with a message. No index knows what stands in those.
 """
 
 from __future__ import annotations
@@ -108,6 +111,38 @@ MIGRATIONS: Migrations = (
         *SEARCH_TABLES.values(),
         "INSERT INTO message_search (message_search) VALUES ('rebuild')",
         "INSERT INTO title_search (title_search) VALUES ('rebuild')",
+    ),
+    (
+        """
+        CREATE TABLE preset (
+            key TEXT PRIMARY KEY NOT NULL,
+            name TEXT NOT NULL,
+            system_prompt TEXT NOT NULL,
+            sampling TEXT,
+            model TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            updated_at REAL NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE prompt (
+            key TEXT PRIMARY KEY NOT NULL,
+            name TEXT NOT NULL,
+            text TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            updated_at REAL NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE attachment (
+            message_id INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            media_type TEXT NOT NULL,
+            text TEXT NOT NULL,
+            PRIMARY KEY (message_id, position)
+        )
+        """,
     ),
 )
 

@@ -6,10 +6,12 @@ Nothing here begins or commits; a raised error rolls the whole operation back.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
@@ -77,6 +79,7 @@ def insert_turn(
     conversation_id: int,
     text: str,
     *,
+    attachments: Sequence[Attachment],
     parent_id: int | Unset | None,
     model: str,
     title: str | None,
@@ -99,21 +102,9 @@ def insert_turn(
             (conversation_id, parent_id, Role.USER, MessageStatus.DONE, now, stored_text(text)),
         )
     )
-    assistant_id = _new_id(
-        connection.execute(
-            "INSERT INTO message "
-            "(conversation_id, parent_id, role, status, created_at, model, writer) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                conversation_id,
-                user_id,
-                Role.ASSISTANT,
-                MessageStatus.WRITING,
-                now,
-                stored_text(model),
-                str(lease),
-            ),
-        )
+    _insert_attachments(connection, user_id, attachments)
+    assistant_id = _insert_answer(
+        connection, conversation_id, user_id, model=model, lease=lease, now=now
     )
     changes: dict[str, Any] = {"tip_id": assistant_id, "trashed_at": None}
     if model:
@@ -159,7 +150,8 @@ def insert_tree(connection: sqlite3.Connection, tree: Tree) -> Conversation:
                 pack_ids(message.token_ids),
             ),
         )
-        numbers[message.id] = _new_id(cursor)
+        numbers[message.id] = number_here = _new_id(cursor)
+        _insert_attachments(connection, number_here, message.attachments)
     return set_columns(
         connection,
         number,
@@ -309,6 +301,52 @@ def require_message(connection: sqlite3.Connection, conversation_id: int, messag
     ).fetchone()
     if row is None:
         raise not_in_conversation(message_id, conversation_id)
+
+
+def _insert_attachments(
+    connection: sqlite3.Connection, message_id: int, attachments: Sequence[Attachment]
+) -> None:
+    connection.executemany(
+        "INSERT INTO attachment (message_id, position, name, media_type, text) "
+        "VALUES (?, ?, ?, ?, ?)",
+        (
+            (
+                message_id,
+                position,
+                stored_text(file.name),
+                stored_text(file.media_type),
+                stored_text(file.text),
+            )
+            for position, file in enumerate(attachments)
+        ),
+    )
+
+
+def _insert_answer(
+    connection: sqlite3.Connection,
+    conversation_id: int,
+    user_id: int,
+    *,
+    model: str,
+    lease: WriterLease,
+    now: float,
+) -> int:
+    """The empty answer that ``lease`` will write."""
+    cursor = connection.execute(
+        "INSERT INTO message "
+        "(conversation_id, parent_id, role, status, created_at, model, writer) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            conversation_id,
+            user_id,
+            Role.ASSISTANT,
+            MessageStatus.WRITING,
+            now,
+            stored_text(model),
+            str(lease),
+        ),
+    )
+    return _new_id(cursor)
 
 
 def _is_written(writer: str | None, own: WriterLease, *, closing: bool) -> bool:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 
 from lfm2chat.chat.turns import Conversation, Message
 from lfm2chat.errors import StoreError
 from lfm2chat.store import reads
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.readers import Readers
-from lfm2chat.store.rows import loaded_text
 from lfm2chat.store.search import MOST_HITS, Hit, search
 from lfm2chat.store.search_index import is_damaged
 
@@ -19,16 +17,18 @@ from lfm2chat.store.search_index import is_damaged
 class Questions:
     """Reads on a connection of the calling thread, a few milliseconds each."""
 
-    def __init__(self, path: Path, mend_search: Callable[[], None]) -> None:
+    def __init__(
+        self, readers: Readers, mend_search: Callable[[], None], why_read_only: StoreError | None
+    ) -> None:
         """``mend_search`` makes the indexes anew and returns when that is done."""
-        self._readers = Readers(path)
+        self.why_read_only = why_read_only
+        self._readers = readers
         self._mend_search = mend_search
 
     def unsent(self) -> str:
         """What :meth:`keep_unsent` kept last; empty at first."""
         with self._readers.snapshot() as connection:
-            row = connection.execute("SELECT draft FROM unsent").fetchone()
-        return loaded_text(row[0]) if row else ""
+            return reads.unsent_draft(connection)
 
     def conversations(
         self, *, trashed: bool = False, limit: int | None = None
@@ -90,6 +90,7 @@ class Questions:
         anew first, which takes a few seconds for 100,000 messages.
 
         Raises:
+            NewerStoreError: A newer version made the store, and its indexes are not ours.
             StoreError: The store cannot be read, or is closed.
         """
         damaged = False
@@ -98,7 +99,8 @@ class Questions:
                 try:
                     return search(connection, query, typing=typing, limit=limit)
                 except sqlite3.DatabaseError as error:
-                    damaged = is_damaged(error, connection)
+                    # Of another version's indexes nobody knows how a damaged one fails.
+                    damaged = self.why_read_only is not None or is_damaged(error, connection)
                     raise
         except StoreError:
             if not damaged:

@@ -28,6 +28,26 @@ _BRANCH = f"""
 """  # noqa: S608 - own constants
 
 
+def require_columns(connection: sqlite3.Connection) -> None:
+    """Ask all that this module asks, of nothing.
+
+    Raises:
+        sqlite3.Error: A table or a column is not there.
+    """
+    conversation_rows(connection, trashed=False, limit=0)
+    connection.execute(_BRANCH, {"tip": 0, "conversation": 0})
+    tree_rows(connection, 0)
+    flushed_text(connection, 0)
+    attachment_rows(connection, 0)
+    unsent_draft(connection)
+
+
+def unsent_draft(connection: sqlite3.Connection) -> str:
+    """What stood in the prompt of the conversation not begun yet; empty at first."""
+    row = connection.execute("SELECT draft FROM unsent").fetchone()
+    return loaded_text(row[0]) if row else ""
+
+
 def conversation_rows(
     connection: sqlite3.Connection, *, trashed: bool, limit: int | None
 ) -> list[Conversation]:
@@ -123,6 +143,15 @@ def flushed_text(connection: sqlite3.Connection, message_id: int) -> str:
     return "".join(loaded_text(row[0]) for row in rows)
 
 
+def attachment_rows(connection: sqlite3.Connection, message_id: int) -> list[sqlite3.Row]:
+    """Name, text and media type of the files that go with a message, in their order."""
+    rows = connection.execute(
+        "SELECT name, text, media_type FROM attachment WHERE message_id = ? ORDER BY position",
+        (message_id,),
+    )
+    return rows.fetchall()
+
+
 def not_in_conversation(message_id: int, conversation_id: int) -> StoreError:
     """The error for a message that another conversation has, or none."""
     return StoreError(
@@ -140,6 +169,7 @@ def _messages(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> li
             chunks=flushed_text(connection, row["id"])
             if row["status"] == MessageStatus.WRITING
             else "",
+            attachments=attachment_rows(connection, row["id"]) if row["has_attachments"] else (),
         )
         for row in found
     ]

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import Lfm2ChatError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
@@ -24,7 +25,8 @@ CONVERSATION_COLUMNS = """
 """
 MESSAGE_COLUMNS = """
     message.id, conversation_id, parent_id, role, text, status, created_at, model, token_ids,
-    tokenizer_hash, finish_reason, sampling, seed, timing, error
+    tokenizer_hash, finish_reason, sampling, seed, timing, error,
+    EXISTS (SELECT 1 FROM attachment WHERE message_id = message.id) AS has_attachments
 """
 
 _SAMPLING_NAMES = frozenset(field.name for field in fields(SamplingParams))
@@ -38,7 +40,7 @@ class RowReader:
     """
 
     def __init__(self) -> None:
-        self._sampling: dict[str, SamplingParams] = {}
+        self._known: dict[str, SamplingParams] = {}
 
     def conversation(self, row: sqlite3.Row) -> Conversation:
         """The conversation in a row of ``CONVERSATION_COLUMNS``.
@@ -55,7 +57,7 @@ class RowReader:
                 tip_id=row["tip_id"],
                 system_prompt=loaded_text(row["system_prompt"]),
                 model=loaded_text(row["model"]),
-                sampling=self._loaded_sampling(row["sampling"]),
+                sampling=self.sampling(row["sampling"]),
                 draft=loaded_text(row["draft"]),
                 trashed_at=row["trashed_at"],
                 message_count=row["message_count"],
@@ -63,15 +65,18 @@ class RowReader:
         except (ValueError, TypeError, AttributeError, Lfm2ChatError) as error:
             raise _damaged("conversation", row["id"], error) from error
 
-    def message(self, row: sqlite3.Row, *, chunks: str = "") -> Message:
-        """The message in a row of ``MESSAGE_COLUMNS``; ``chunks`` is its flushed text so far.
+    def message(
+        self, row: sqlite3.Row, *, chunks: str = "", attachments: Sequence[sqlite3.Row] = ()
+    ) -> Message:
+        """The message in a row of ``MESSAGE_COLUMNS``; ``chunks`` is its flushed text so far,
+        ``attachments`` are the rows of its files.
 
         Raises:
             StoreError: The row holds what no version of lfm2chat writes.
         """
         (
             id_, conversation_id, parent_id, role, text, status, created_at, model, token_ids,
-            tokenizer_hash, finish_reason, sampling, seed, timing, error_text,
+            tokenizer_hash, finish_reason, sampling, seed, timing, error_text, _,
         ) = row  # fmt: skip
         try:
             return Message(
@@ -86,23 +91,27 @@ class RowReader:
                 token_ids=unpack_ids(token_ids),
                 tokenizer_hash=loaded_text(tokenizer_hash),
                 finish_reason=None if finish_reason is None else FinishReason(finish_reason),
-                sampling=self._loaded_sampling(sampling),
+                sampling=self.sampling(sampling),
                 seed=seed,
                 timing=None if timing is None else Timing.from_dict(json.loads(timing)),
                 error=loaded_text(error_text),
+                attachments=tuple(
+                    Attachment(*(loaded_text(value) for value in file)) for file in attachments
+                ),
             )
         except (ValueError, TypeError, AttributeError, struct.error, Lfm2ChatError) as error:
             raise _damaged("message", id_, error) from error
 
-    def _loaded_sampling(self, text: str | None) -> SamplingParams | None:
+    def sampling(self, text: str | None) -> SamplingParams | None:
+        """The inverse of :func:`stored_sampling`."""
         if text is None:
             return None
-        if text not in self._sampling:
+        if text not in self._known:
             values: dict[str, Any] = json.loads(text)
             # A later version of the same schema may know more parameters.
             known = {name: value for name, value in values.items() if name in _SAMPLING_NAMES}
-            self._sampling[text] = SamplingParams.from_dict(known)
-        return self._sampling[text]
+            self._known[text] = SamplingParams.from_dict(known)
+        return self._known[text]
 
 
 def stored_text(text: str) -> str | bytes:

@@ -4,6 +4,9 @@ A search is words, all of which must stand in one message or in a title. ``"as a
 the words in that order, ``begin*`` for words that begin so. Letters count without accents and
 case. Nothing that is typed is a syntax error.
 
+Titles and messages are searched, the files that go with a message are not: a long one would be
+found for every other word.
+
 Writing without spaces (Chinese, Japanese, Thai) has no words that an index could know: where a
 search holds such letters, texts are looked through instead, the newest first.
 """

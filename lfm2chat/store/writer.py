@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lfm2chat.errors import StoreError
-from lfm2chat.store.backups import back_up, backups
-from lfm2chat.store.db import as_store_error
+from lfm2chat.store.backups import back_up, backups, drop_abandoned
+from lfm2chat.store.db import as_store_error, newer_store
+from lfm2chat.store.migrations import NEWEST_VERSION, version
 from lfm2chat.store.search_index import forget_deleted, indexed
 
 Result = TypeVar("Result")
@@ -36,6 +37,8 @@ class StoreWriter:
     A failed operation is rolled back and its error given to its future; the thread lives on,
     so a full disk is an error of each write until there is space again.
     """
+
+    why = None
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         """Take ``connection`` over (closed by :meth:`close`) and start the thread."""
@@ -83,6 +86,7 @@ class StoreWriter:
             forget_deleted(connection)
             connection.execute("COMMIT")
             self._empty_log()
+            drop_abandoned(self._path)
             if backups(self._path):
                 back_up(self._path, keep=1)
             connection.execute("BEGIN IMMEDIATE")  # for the end of the transaction that this is in
@@ -120,6 +124,7 @@ class StoreWriter:
         self._refuse_lost_file()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            self._refuse_newer_schema()
             result = indexed(self._connection, operation)
             self._connection.execute("COMMIT")
         except BaseException:
@@ -128,6 +133,12 @@ class StoreWriter:
                 self._connection.execute("ROLLBACK")
             raise
         return result
+
+    def _refuse_newer_schema(self) -> None:
+        """Another process of a newer version may have migrated the file since it was opened."""
+        found = version(self._connection)
+        if found > NEWEST_VERSION:
+            raise newer_store(self._path, found, NEWEST_VERSION)
 
     def _refuse_lost_file(self) -> None:
         """SQLite writes happily into a file that has no name any more; nobody would find it."""

@@ -1,6 +1,8 @@
 """Conversations are found, carried out and in, deleted and brought back by commands."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,20 @@ def test_a_bad_file_adds_nothing_and_names_the_line(lfm2chat, numbers, tmp_path)
     assert f"line {len(lines) + 1} " in done.stderr
     assert len(lfm2chat("conversations", "list").stdout.splitlines()) == 2
     assert lfm2chat("conversations", "import", str(tmp_path / "none")).returncode == 2
+
+
+def test_a_store_of_a_newer_version_is_shown_and_not_written(lfm2chat, numbers, home):
+    store = Paths.under(home).store
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        connection.execute("PRAGMA user_version=99")
+    content = store.read_bytes()
+    assert "Weevils" in lfm2chat("conversations", "list").stdout
+    assert WORD in lfm2chat("conversations", "export").stdout
+    done = lfm2chat("conversations", "delete", str(numbers[0]))
+    assert done.returncode == 6
+    assert "reading only" in done.stderr
+    assert "upgrade" in done.stderr
+    assert store.read_bytes() == content
 
 
 def test_what_was_deleted_comes_back(lfm2chat, numbers):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lfm2chat.chat.attachments import MAX_BYTES, Attachment
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import ArchiveError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
@@ -26,6 +27,7 @@ samplings = st.none() | st.builds(
     stop=st.lists(st.text(min_size=1, max_size=5), max_size=2).map(tuple),
 )
 timings = st.none() | st.builds(Timing, prompt_tokens=st.integers(0, 9), decode_s=st.floats(0, 9))
+files = st.lists(st.builds(Attachment, texts, texts, texts), max_size=3).map(tuple)
 ended = st.sampled_from([status for status in MessageStatus if status is not MessageStatus.WRITING])
 
 
@@ -40,6 +42,8 @@ def trees(draw: st.DrawFn) -> Tree:
             text=draw(texts), status=MessageStatus.DONE, created_at=draw(times),
         )  # fmt: skip
         if draw(st.booleans()):
+            message = replace(message, attachments=draw(files))
+        else:
             message = replace(
                 message, role=Role.ASSISTANT, status=draw(ended), model=draw(texts),
                 token_ids=tuple(draw(st.lists(st.integers(0, 2**32 - 1), max_size=4))),
@@ -111,11 +115,23 @@ def _encoded(*lines: object) -> list[bytes]:
     return [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
 
 
-GOOD = _encoded(HEADER, TITLE, USER)
+FILE = {"attachment": {"name": "a.txt", "media_type": "text/plain", "text": "x"}}
+GOOD = _encoded(HEADER, TITLE, USER, FILE)
 
 
 def _changed(**values: object) -> dict[str, object]:
     return {"message": {**USER["message"], **values}}
+
+
+def _file(**values: object) -> dict[str, object]:
+    return {"attachment": {**FILE["attachment"], **values}}
+
+
+def test_largest_file_that_is_kept_is_exported_to_a_line_that_is_read(store):
+    file = Attachment("\x01" * 1000, "\x01" * MAX_BYTES)
+    store.begin_conversation("q", title="t", model="m", attachments=[file]).result()
+    (tree,) = read_archive(_lines(store))
+    assert tree.messages[0].attachments == (file,)
 
 
 def test_fields_that_are_missing_have_their_defaults_and_strange_ones_are_ignored():
@@ -151,6 +167,14 @@ def test_fields_that_are_missing_have_their_defaults_and_strange_ones_are_ignore
         ([HEADER, TITLE, b'{"message": {"created_at": NaN}}'], "line 3.*NaN"),
         ([HEADER, TITLE, b"[" * 100_000], "line 3"),
         ([HEADER, TITLE, b"\xff\xfe"], "line 3"),
+        ([HEADER, TITLE, FILE], "line 3.*no message of the user"),
+        ([HEADER, TITLE, USER, TITLE, FILE], "line 5.*no message of the user"),
+        ([HEADER, TITLE, _changed(role="assistant"), FILE], "line 4.*no message of the user"),
+        ([HEADER, TITLE, USER, *[FILE] * 101], "line 104.*at most 100 files"),
+        ([HEADER, TITLE, USER, _file(text="é" * (MAX_BYTES // 2 + 1))], "line 4.*4,194,306 bytes"),
+        ([HEADER, TITLE, USER, _file(name="x" * 1001)], "line 4.*1,001 characters"),
+        ([HEADER, TITLE, USER, _file(name=None)], "line 4.*name is no text"),
+        ([HEADER, TITLE, USER, {"attachment": {"name": "x"}}], "line 4.*no text"),
         ([HEADER, [1]], "line 2.*no JSON object"),
         ([HEADER, {"colour": 1}], "line 2.*neither"),
     ],

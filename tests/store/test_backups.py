@@ -1,10 +1,14 @@
-"""Before its schema changes the store is copied; copies are whole, private and few."""
+"""The store is copied before its schema changes and weekly; copies are whole, private and few."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ import pytest
 from lfm2chat.chat.turns import MessageStatus
 from lfm2chat.errors import DiskFullError
 from lfm2chat.store import Store
-from lfm2chat.store.backups import KEPT, back_up, backups
+from lfm2chat.store.backups import KEPT, WEEK_S, back_up, backups
 from lfm2chat.store.migrations import NEWEST_VERSION
 
 RELEASED = sorted((Path(__file__).parent / "fixtures").glob("schema_*.sql"))
@@ -109,3 +113,71 @@ def test_no_space_for_a_copy_leaves_the_earlier_ones(store, path, monkeypatch):
         back_up(path)
     assert backups(path) == [first]
     assert [entry.name for entry in first.parent.iterdir()] == [first.name]
+
+
+def test_copy_is_due_once_a_week_from_the_first_conversation_on(path):
+    now = time.time()
+    clock = [now]
+    with Store.open(path, clock=lambda: clock[0]) as store:
+        assert store.copy_when_due().result() is None
+        store.create_conversation(title="t").result()
+        first = store.copy_when_due().result()
+        assert backups(path) == [first]
+        assert store.copy_when_due().result() is None
+        clock[0] = now + WEEK_S - 60
+        assert store.copy_when_due().result() is None
+        clock[0] = now + WEEK_S + 60
+        assert store.copy_when_due().result() == backups(path)[-1]
+        assert len(backups(path)) == 2
+
+
+def test_clock_that_was_wrong_once_does_not_end_the_copies(store, path):
+    store.create_conversation(title="t").result()
+    copy = back_up(path)
+    os.utime(copy, (copy.stat().st_mtime + 400 * WEEK_S,) * 2)
+    assert store.copy_when_due().result() is not None
+    assert store.copy_when_due().result() is None
+
+
+def test_weekly_copy_is_whole_while_others_write(store, path, finish):
+    stop = threading.Event()
+
+    def write(other: Store) -> None:
+        while not stop.is_set():
+            _, _, answer = other.begin_conversation("q " * 500, title="t", model="m").result()
+            finish(other, answer.id, "a " * 500)
+
+    with Store.open(path) as second:
+        writers = [threading.Thread(target=write, args=(one,)) for one in (store, second)]
+        for writer in writers:
+            writer.start()
+        made = []
+        while len(made) < 5:
+            made += [copy] if (copy := store.copy_when_due().result()) else []
+            for one in backups(path):
+                os.utime(one, (0, 0))
+            time.sleep(0.02)
+        stop.set()
+        for writer in writers:
+            writer.join()
+    for copy in backups(path):
+        with contextlib.closing(sqlite3.connect(copy)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            # A conversation begins with two messages, in one transaction.
+            count = "SELECT count(*) FROM "
+            (messages,) = connection.execute(count + "message").fetchone()
+            (conversations,) = connection.execute(count + "conversation").fetchone()
+            assert messages == 2 * conversations > 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process numbers")
+def test_half_a_copy_of_a_dead_process_is_removed_and_that_of_a_living_one_is_not(store, path):
+    folder = back_up(path).parent
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in (f"{path.stem}.{dead.pid}.part", f"{path.stem}.{os.getppid()}.part", "notes.part"):
+        (folder / name).write_bytes(b"half")
+    back_up(path)
+    assert {entry.name for entry in folder.glob("*.part")} == {
+        f"{path.stem}.{os.getppid()}.part", "notes.part",
+    }  # fmt: skip

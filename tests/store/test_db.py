@@ -174,18 +174,6 @@ def test_foreign_database_that_is_in_use_is_not_checkpointed(path):
         assert (path.read_bytes(), Path(f"{path}-wal").read_bytes()) == (content, wal)
 
 
-def test_store_of_a_newer_version_is_refused_and_left_as_it_is(path):
-    Store.open(path).close()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version=99")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    content = path.read_bytes()
-    with pytest.raises(StoreError, match=r"newer lfm2chat \(schema 99") as caught:
-        Store.open(path)
-    assert "upgrade" in caught.value.hint
-    assert path.read_bytes() == content
-
-
 def test_folder_in_the_place_of_the_file_is_refused(path):
     path.mkdir(parents=True)
     with pytest.raises(StoreError, match="is a folder, not a file"):

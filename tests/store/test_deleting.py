@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.errors import ConversationNotFoundError, StoreError
 from lfm2chat.store import Store
 from lfm2chat.store.backups import back_up, backups
@@ -17,8 +18,10 @@ def _files_with(folder: Path, word: str) -> list[str]:
     return [p.name for p in folder.rglob("*") if p.is_file() and word.encode() in p.read_bytes()]
 
 
-def _say(store: Store, finish, text: str) -> int:
-    conversation, _, answer = store.begin_conversation(text, title=text, model="guide").result()
+def _say(store: Store, finish, text: str, *files: Attachment) -> int:
+    conversation, _, answer = store.begin_conversation(
+        text, title=text, model="guide", attachments=files
+    ).result()
     finish(store, answer.id, text)
     return conversation.id
 
@@ -35,6 +38,20 @@ def test_no_file_holds_a_word_of_what_was_deleted(store, path, finish):
     assert len(store.search("else", limit=200)) == 3 * 30
 
 
+def test_no_file_holds_a_word_of_the_files_that_went_with_a_message(store, path, finish):
+    kept = Attachment("kept.txt", "kept words")
+    _say(store, finish, "stays", kept)
+    # Both in the page of the row and in pages of their own.
+    small = Attachment(f"{CANARY}.txt", CANARY, f"text/{CANARY}")
+    large = Attachment("large.txt", f"{CANARY} " * 20_000)
+    number = _say(store, finish, "goes", small, large)
+    store.copy_when_due().result()
+    assert len(_files_with(path.parent, CANARY)) >= 2
+    store.delete_conversation(number).result()
+    assert _files_with(path.parent, CANARY) == []
+    assert store.message(1).attachments == (kept,)
+
+
 def test_copies_are_replaced_by_one_that_has_the_rest(store, path, finish):
     kept, gone = _say(store, finish, "kept"), _say(store, finish, CANARY)
     for _ in range(3):
@@ -46,6 +63,22 @@ def test_copies_are_replaced_by_one_that_has_the_rest(store, path, finish):
     copy.rename(restored)
     with Store.open(restored) as other:
         assert [one.id for one in other.conversations()] == [kept]
+
+
+def test_weekly_copy_asked_for_before_a_deletion_keeps_nothing_of_it(store, path, finish):
+    number = _say(store, finish, CANARY)
+    copied = store.copy_when_due()
+    store.delete_conversation(number).result()
+    assert copied.result() is not None
+    assert _files_with(path.parent, CANARY) == []
+
+
+def test_half_a_copy_that_a_dead_process_left_goes_with_a_deletion(store, path, finish):
+    number = _say(store, finish, CANARY)
+    half = back_up(path).parent / f"{path.stem}.{2**22 + 1}.part"
+    half.write_bytes(path.read_bytes() + CANARY.encode())
+    store.delete_conversation(number).result()
+    assert _files_with(path.parent, CANARY) == []
 
 
 def test_no_copy_is_made_where_there_was_none(store, path, finish):

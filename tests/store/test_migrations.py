@@ -15,14 +15,15 @@ import pytest
 from lfm2chat.store.db import APPLICATION_ID
 from lfm2chat.store.migrations import MIGRATIONS, NEWEST_VERSION, migrate
 
+RELEASED = sorted((Path(__file__).parent / "fixtures").glob("schema_*.sql"))
 LATER = (
     *MIGRATIONS,
     (
         "ALTER TABLE conversation ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
-        "CREATE TABLE preset (id INTEGER PRIMARY KEY, name TEXT)",
-        "INSERT INTO preset (name) SELECT title FROM conversation",
+        "CREATE TABLE folder (id INTEGER PRIMARY KEY, name TEXT)",
+        "INSERT INTO folder (name) SELECT title FROM conversation",
     ),
-    ("CREATE INDEX preset_name ON preset (name)",),
+    ("CREATE INDEX folder_name ON folder (name)",),
 )
 # BEGIN, the statements, a user_version for each migration and COMMIT.
 STEPS_TO_FIRST = 2 + sum(len(statements) + 1 for statements in MIGRATIONS)
@@ -97,7 +98,7 @@ def test_later_migrations_stopped_at_any_statement_leave_the_old_schema(tmp_path
     assert _state(path) == old
     with _open(path) as connection:
         migrate(connection, migrations=LATER)
-        assert connection.execute("SELECT name FROM preset").fetchall() == [("t",)]
+        assert connection.execute("SELECT name FROM folder").fetchall() == [("t",)]
     assert (len(LATER),) in _state(path)
 
 
@@ -134,6 +135,42 @@ def test_process_that_dies_at_any_statement_leaves_an_empty_file(tmp_path, stop_
     assert run.returncode == 9
     assert _state(path) == [(0,), (0,)]
     with _open(path) as connection:
+        migrate(connection)
+    assert (NEWEST_VERSION,) in _state(path)
+
+
+def _released(dump: Path, path: Path) -> None:
+    with _open(path) as connection:
+        connection.executescript(dump.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("dump", RELEASED, ids=lambda dump: dump.stem)
+def test_every_way_leads_to_the_schema_of_a_new_store(tmp_path, dump):
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    _released(dump, old)
+    for path in (old, new):
+        with _open(path) as connection:
+            migrate(connection)
+    # A dump writes the names of an index's own tables in other quotes.
+    states = [
+        [tuple(str(value).replace('"', "'").split() for value in row) for row in _state(path)]
+        for path in (old, new)
+    ]
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("dump", RELEASED, ids=lambda dump: dump.stem)
+def test_released_store_stopped_at_any_statement_of_its_way_stays_as_it_was(tmp_path, dump):
+    path = tmp_path / "x.db"
+    _released(dump, path)
+    old = _state(path)
+    first = int(dump.stem.removeprefix("schema_"))
+    steps = 2 + sum(len(statements) + 1 for statements in MIGRATIONS[first:])
+    for stop_at in range(1, steps + 1):
+        with _open(path, stop_at=stop_at) as connection, pytest.raises(RuntimeError):
+            migrate(connection)
+        assert _state(path) == old
+    with _open(path, stop_at=steps + 1) as connection:
         migrate(connection)
     assert (NEWEST_VERSION,) in _state(path)
 

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.turns import MessageStatus
 from lfm2chat.errors import ConversationNotFoundError, StoreError
 from lfm2chat.spec import FinishReason
@@ -34,6 +35,9 @@ WORDS = ("zebra", "lion")
 texts = st.text(st.characters(exclude_categories=[]), max_size=20) | st.lists(
     st.sampled_from(WORDS), max_size=3
 ).map(" ".join)
+files = st.lists(st.builds(Attachment, texts, texts), max_size=2)
+# Few, so that some are saved twice and some are deleted.
+names = st.sampled_from(["a", "A", "b", "B", "é", "É"])
 
 
 @dataclass
@@ -43,6 +47,7 @@ class ModelMessage:
     text: str
     status: MessageStatus
     token_ids: tuple[int, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass
@@ -65,11 +70,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.model: dict[int, ModelConversation] = {}
         self.told: dict[int, ModelMessage] = {}
         self.order: list[int] = []
+        self.presets: dict[str, tuple[str, str]] = {}
+        self.prompts: dict[str, tuple[str, str]] = {}
 
     def teardown(self) -> None:
         self.store.close()
         with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
             for name in SEARCH_TABLES:
                 connection.execute(
                     f"INSERT INTO {name} ({name}, rank) VALUES ('integrity-check', 1)"
@@ -115,6 +123,16 @@ class StoreMachine(RuleBasedStateMachine):
         parent = self.model[conversation].tip
         begun = self.store.begin_turn(conversation, text, model="m").result()
         return self._begun(*begun, parent=parent, text=text)
+
+    @rule(target=messages, conversation=conversations, text=texts, attached=files)
+    def begin_turn_with_files(self, conversation, text, attached):
+        if conversation not in self.model:
+            return multiple()
+        parent = self.model[conversation].tip
+        begun = self.store.begin_turn(conversation, text, model="m", attachments=attached).result()
+        made = self._begun(*begun, parent=parent, text=text)
+        self.told[begun[1].id].attachments = tuple(attached)
+        return made
 
     @rule(target=messages, parent=messages, text=texts)
     def begin_turn_anywhere(self, parent, text):
@@ -185,6 +203,34 @@ class StoreMachine(RuleBasedStateMachine):
         conversation = self.told[tip].conversation
         self.store.update_conversation(conversation, tip_id=tip).result()
         self.model[conversation].tip = tip
+
+    @rule(name=names, text=texts)
+    def save_preset(self, name, text):
+        self.store.save_preset(name, system_prompt=text).result()
+        self.presets[name.casefold()] = (name, text)
+
+    @rule(name=names)
+    def delete_preset(self, name):
+        deleted = self.store.delete_preset(name)
+        if self.presets.pop(name.casefold(), None) is None:
+            with pytest.raises(StoreError, match="no preset"):
+                deleted.result()
+        else:
+            deleted.result()
+
+    @rule(name=names, text=texts)
+    def save_prompt(self, name, text):
+        self.store.save_prompt(name, text).result()
+        self.prompts[name.casefold()] = (name, text)
+
+    @rule(name=names)
+    def delete_prompt(self, name):
+        deleted = self.store.delete_prompt(name)
+        if self.prompts.pop(name.casefold(), None) is None:
+            with pytest.raises(StoreError, match="no prompt"):
+                deleted.result()
+        else:
+            deleted.result()
 
     @rule(conversation=conversations)
     def trash(self, conversation):
@@ -265,6 +311,13 @@ class StoreMachine(RuleBasedStateMachine):
                 assert conversation.message_count == len(entry.messages)
 
     @invariant()
+    def library_agrees(self):
+        presets = [(preset.name, preset.system_prompt) for preset in self.store.presets()]
+        assert presets == [self.presets[key] for key in sorted(self.presets)]
+        prompts = [(prompt.name, prompt.text) for prompt in self.store.prompts()]
+        assert prompts == [self.prompts[key] for key in sorted(self.prompts)]
+
+    @invariant()
     def branches_agree(self):
         for conversation, entry in self.model.items():
             path: list[int] = []
@@ -279,6 +332,7 @@ class StoreMachine(RuleBasedStateMachine):
                 assert message.text == told.text
                 assert message.status is told.status
                 assert message.token_ids == told.token_ids
+                assert message.attachments == told.attachments
                 assert message.parent_id == told.parent
 
     @invariant()

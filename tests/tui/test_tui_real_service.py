@@ -1,5 +1,7 @@
 """The app over the real service, store and engine, with small random models."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 
@@ -67,6 +69,10 @@ def open_app(paths):
 
 def views(app):
     return app.chat.transcript.shown
+
+
+def notices(app):
+    return "\n".join(notice.message for notice in app._notifications)
 
 
 def idle(app, count):
@@ -142,6 +148,24 @@ async def test_a_model_that_is_not_there_is_said_and_nothing_is_lost(open_app, w
         key = app.state.shown
     with Store.open(paths.store) as store:
         assert store.branch(key)[0].text == "kept"
+
+
+async def test_a_store_of_a_newer_version_is_shown_and_said_to_be_read_only(open_app, wait, paths):
+    with Store.open(paths.store) as store:
+        store.begin_conversation("old words", title="Old", model="guide").result()
+    with contextlib.closing(sqlite3.connect(paths.store)) as connection:
+        connection.execute("PRAGMA user_version=99")
+    content = paths.store.read_bytes()
+    app = open_app("guide")
+    async with app.run_test(notifications=True) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready" and len(views(app)) == 2)
+        await wait(pilot, lambda: "reading only" in notices(app))
+        assert "upgrade" in notices(app)
+        await pilot.press(*"new", "enter")
+        # What cannot be kept goes back to where it can be copied.
+        await wait(pilot, lambda: not app.state.live and app.chat.prompt.draft.text == "new")
+        assert views(app)[0].message.text == "old words"
+    assert paths.store.read_bytes() == content
 
 
 def test_the_first_paint_and_the_first_keys_come_before_torch(home):
