@@ -16,7 +16,7 @@ from lfm2chat.errors import ModelError, ModelNotFoundError
 from lfm2chat.hub.catalog import catalog, find_card, is_repository, local_name
 from lfm2chat.hub.manifest import MANIFEST, read_manifest
 from lfm2chat.modelfiles import looks_like_model, open_folder
-from lfm2chat.modelfiles.folder import is_file
+from lfm2chat.modelfiles.folder import GGUF, is_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def list_models(models_dir: Path) -> list[LocalModel]:
 
 
 def find_model(name: str, models_dir: Path) -> LocalModel:
-    """The model called ``name``: a name, a repository, or the path of a folder.
+    """The model called ``name``: a name, a repository, or the path of a folder or a GGUF file.
 
     Names are compared in any case of letters. A name wins over a path of the same spelling.
 
@@ -68,6 +68,8 @@ def find_model(name: str, models_dir: Path) -> LocalModel:
         if candidate.casefold() in wanted:
             return _usable(describe(folder, candidate))
     path = Path(name).expanduser()
+    if path.suffix.lower() == GGUF and is_file(path):
+        path = path.absolute().parent
     if name.strip() and path.is_dir():
         path = path.absolute()
         return _usable(describe(path, path.name or str(path)))

@@ -22,6 +22,7 @@ from lfm2chat.modelfiles.strictjson import MAX_JSON_BYTES, read_bytes, read_json
 from lfm2chat.spec import Lfm2Config
 
 TOKENIZER = "tokenizer.json"
+GGUF = ".gguf"
 
 
 class ModelFolder(Protocol):
@@ -219,5 +220,5 @@ def _gguf_files(folder: Path) -> tuple[Path, ...]:
     return tuple(
         entry
         for entry in entries
-        if entry.suffix.lower() == ".gguf" and entry.name[0] != "." and is_file(entry)
+        if entry.suffix.lower() == GGUF and entry.name[0] != "." and is_file(entry)
     )
