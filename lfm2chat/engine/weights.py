@@ -29,7 +29,7 @@ from lfm2chat.spec.config import Lfm2Config
 
 BUFFER_BYTES = 8 * 2**20
 BLOCK_BYTES = 2**18
-"""Of a GGUF file's blocks at once: their numbers stay in the cache, which is three times as fast."""
+"""Of a GGUF file's blocks at once: their numbers stay in the cache, three times as fast."""
 
 
 @contextmanager

@@ -124,8 +124,8 @@ class GgufFolder:
         if len(self.weight_paths) > 1:
             names = " and ".join(file.name for file in self.weight_paths[:4])
             raise WeightsError(
-                f"{self.path} holds several models: {names}",
-                hint="put each GGUF file into a folder of its own",
+                f"{self.path} holds {names}: each GGUF file needs a folder of its own",
+                hint="move all but one of them elsewhere",
             )
         return read_gguf_header(self.weight_paths[0])
 

@@ -196,6 +196,7 @@ BAD_KEYS = [
     ([key("a", ARRAY, array(ARRAY, 1, array(U32, 1, b"0000")))], "unknown type 9"),
     ([key("a", ARRAY, array(U32, 2**20 + 1, b""))], "items"),
     ([key("a", ARRAY, array(U32, 2**64 - 1, b""))], "items"),
+    ([key(n, ARRAY, array(BOOL, 2**19, bytes(2**19))) for n in "abc"], "1,048,576 in all"),
     ([key("a", ARRAY, array(TEXT, 2**20, b""))], "cut off"),
     ([key("a", ARRAY, array(U64, 2**20, b""))], "cut off"),
     ([key("a", TEXT, struct.pack("<Q", 2**63) + b"x")], "cut off"),

@@ -14,7 +14,7 @@ from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.chat.turns import PromptMessage, Role
 from lfm2chat.checks.verify import verify
 from lfm2chat.engine import Lfm2ForCausalLM
-from lfm2chat.errors import ModelError, ModelNotFoundError, UsageError
+from lfm2chat.errors import ModelError, ModelNotFoundError, TokenizerError, UsageError
 from lfm2chat.modelfiles import open_folder, read_config
 from lfm2chat.runtime.generation import Answer, answer
 from lfm2chat.runtime.loaded import load_model
@@ -234,3 +234,13 @@ def test_a_token_that_is_a_mark_and_no_control_token_is_told_from_both(make_mode
     assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
     assert 4096 not in ours.encode_plain(text)
     assert ours.encode_plain(text) == theirs.encode_plain(text)
+
+
+def test_a_merge_of_what_is_no_token_is_refused(make_model, paths):
+    folder = make_model("Merged")
+    document = json.loads((folder / "tokenizer.json").read_text())
+    document["model"]["merges"].append(["qzq", "zqz"])
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    gguf_of_folder(folder, paths.models / "Merged-GGUF" / "m.gguf")
+    with pytest.raises(TokenizerError):
+        read_text_parts(paths.models / "Merged-GGUF")
