@@ -6,6 +6,8 @@ not the model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -86,6 +88,21 @@ def set_threads(threads: int = 0) -> int:
     own = _own_choice()
     torch.set_num_threads(threads or own)
     return torch.get_num_threads()
+
+
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Let torch compute on one thread inside; gives the number that it had, and has again after.
+
+    For many small operations: torch's threads wait for one another in each, which takes a hundred
+    times as long where another program has a core.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache

@@ -25,6 +25,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from lfm2chat.engine.device import one_thread
+
 PANEL_ROWS = 32
 BLOCK_COLUMNS = 128
 ROWS_AT_ONCE = 128
@@ -123,16 +125,10 @@ def pack(
         known = None if scales is None else scales[first : first + ROWS_AT_ONCE]
         data[at : at + panels * panel_bytes] = _pack_rows(some, bits, known)
 
-    # Threads of ours, each with torch on one: its own wait for one another in every small
-    # operation, which takes a hundred times as long where another program has a core.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(pack_from, range(0, rows, ROWS_AT_ONCE)):
-                pass
-    finally:
-        torch.set_num_threads(threads)
+    # Threads of ours, each with torch on one.
+    with one_thread() as threads, ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(pack_from, range(0, rows, ROWS_AT_ONCE)):
+            pass
     return PackedMatrix(data, rows, columns, bits)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from lfm2chat.engine.device import STORED, one_thread
 from lfm2chat.engine.gguf_weights import block_scales, decode, number_dtype
 from lfm2chat.errors import WeightsError
 from lfm2chat.modelfiles import TensorInfo, WeightFiles
@@ -27,8 +28,8 @@ from lfm2chat.modelfiles.gguf import BLOCKS
 from lfm2chat.spec.config import Lfm2Config
 
 BUFFER_BYTES = 8 * 2**20
-BLOCK_BYTES = 2**20
-"""Of a GGUF file's blocks at once: their numbers stay in the cache, which is twice as fast."""
+BLOCK_BYTES = 2**18
+"""Of a GGUF file's blocks at once: their numbers stay in the cache, three times as fast."""
 
 
 @contextmanager
@@ -94,7 +95,7 @@ class WeightReader:
         _, tensor = self._places[name]
         if tensor.dtype != "Q4_0":
             return None
-        with self._opened(name) as file:
+        with self._opened(name) as file, one_thread():
             scales = [block_scales(raw) for raw in _pieces(file, tensor, self._buffer)]
         return torch.cat(scales).view(*tensor.shape[:-1], -1)
 
@@ -141,10 +142,11 @@ class _NothingDrawn(TorchFunctionMode):
 def _read(file: io.FileIO, tensor: TensorInfo, target: Tensor, buffer: bytearray) -> None:
     """Fill ``target`` from the file, converting to its dtype piece by piece."""
     flat, done = target.view(-1), 0
-    for raw in _pieces(file, tensor, buffer):
-        numbers = decode(raw, tensor.dtype)
-        flat[done : done + numbers.numel()].copy_(numbers)
-        done += numbers.numel()
+    with nullcontext() if tensor.dtype in STORED else one_thread():
+        for raw in _pieces(file, tensor, buffer):
+            numbers = decode(raw, tensor.dtype)
+            flat[done : done + numbers.numel()].copy_(numbers)
+            done += numbers.numel()
 
 
 def _pieces(file: io.FileIO, tensor: TensorInfo, buffer: bytearray) -> Iterator[Tensor]:

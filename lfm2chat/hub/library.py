@@ -15,6 +15,7 @@ from lfm2chat.hub.catalog import catalog, find_card, is_repository, local_name
 from lfm2chat.hub.manifest import read_manifest
 from lfm2chat.hub.places import Origin, Place, folder_bytes, places
 from lfm2chat.modelfiles import open_folder
+from lfm2chat.modelfiles.folder import GGUF, is_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ def find_model(name: str, models_dir: Path) -> LocalModel:
 
 
 def locate_model(name: str, models_dir: Path) -> LocalModel:
-    """The model called ``name``: a name, a repository, or the path of a folder. It may be broken.
+    """The model called ``name``: a name, a repository, or the path of a folder or a GGUF file.
+
+    It may be broken.
 
     Names are compared in any case of letters. A name wins over a path of the same spelling.
 
@@ -78,6 +81,8 @@ def locate_model(name: str, models_dir: Path) -> LocalModel:
         if place.name.casefold() in wanted:
             return describe(place)
     path = Path(name).expanduser()
+    if path.suffix.lower() == GGUF and is_file(path):
+        path = path.absolute().parent
     if name.strip() and path.is_dir():
         path = path.absolute()
         return describe(Place(path.name or str(path), path, Origin.ADDED))

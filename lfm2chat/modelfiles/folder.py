@@ -22,6 +22,7 @@ from lfm2chat.modelfiles.strictjson import MAX_JSON_BYTES, read_bytes, read_json
 from lfm2chat.spec import Lfm2Config
 
 TOKENIZER = "tokenizer.json"
+GGUF = ".gguf"
 
 
 class ModelFolder(Protocol):
@@ -123,8 +124,8 @@ class GgufFolder:
         if len(self.weight_paths) > 1:
             names = " and ".join(file.name for file in self.weight_paths[:4])
             raise WeightsError(
-                f"{self.path} holds several models: {names}",
-                hint="put each GGUF file into a folder of its own",
+                f"{self.path} holds {names}: each GGUF file needs a folder of its own",
+                hint="move all but one of them elsewhere",
             )
         return read_gguf_header(self.weight_paths[0])
 
@@ -219,5 +220,5 @@ def _gguf_files(folder: Path) -> tuple[Path, ...]:
     return tuple(
         entry
         for entry in entries
-        if entry.suffix.lower() == ".gguf" and entry.name[0] != "." and is_file(entry)
+        if entry.suffix.lower() == GGUF and entry.name[0] != "." and is_file(entry)
     )

@@ -35,6 +35,7 @@ MAX_HEADER_BYTES = 32 * 2**20
 """A vocabulary of 65,536 tokens takes 2 to 5 MB; some files carry their tokenizer.json too."""
 MAX_KEYS = 1024
 MAX_ITEMS = 2**20
+"""Of all arrays together: an object of Python takes ten times the bytes of a number."""
 MAX_DIMENSIONS = 4
 MAX_ALIGNMENT = 2**16
 VERSION = 3
@@ -109,11 +110,15 @@ def read_gguf_header(path: Path) -> GgufHeader:
 
 
 class _Front:
-    """The beginning of a file, read as far as it is asked for and never beyond the limit."""
+    """The beginning of a file, read as far as it is asked for and never beyond the limit.
+
+    ``at`` is how far it was taken, ``items`` how many there were in arrays.
+    """
 
     def __init__(self, file: BinaryIO, path: Path, file_bytes: int) -> None:
         self.path = path
         self.at = 0
+        self.items = 0
         self._file = file
         self._data = b""
         self._limit = min(file_bytes, MAX_HEADER_BYTES)
@@ -209,8 +214,9 @@ def _value(front: _Front, key: str, kind: int) -> Any:
     if kind != _ARRAY:
         return _values(front, key, kind, 1)[0]
     kind, count = front.number("I"), front.number("Q")
-    if count > MAX_ITEMS:
-        raise bad_file(front.path, f"{key} has {count:,} items, at most {MAX_ITEMS:,}")
+    front.items += count
+    if front.items > MAX_ITEMS:
+        raise bad_file(front.path, f"{key} has {count:,} items, at most {MAX_ITEMS:,} in all")
     return _values(front, key, kind, count)
 
 

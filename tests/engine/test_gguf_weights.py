@@ -1,12 +1,10 @@
 """Blocks of a GGUF file: the numbers they stand for, and the way into the packed form."""
 
-import sys
-from pathlib import Path
-
 import gguf
 import numpy as np
 import pytest
 import torch
+from gguf_files import write_gguf
 
 from lfm2chat.engine import Lfm2ForCausalLM, Precision, choose_precision, kernel_names, open_packed
 from lfm2chat.engine.gguf_weights import block_scales, dequantize
@@ -17,9 +15,6 @@ from lfm2chat.errors import WeightsError
 from lfm2chat.modelfiles import check_weights, expected_tensors, read_config
 from lfm2chat.modelfiles.gguf import BLOCKS
 from lfm2chat.spec import Lfm2Config
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for what several folders of tests share
-from gguf_files import write_gguf
 
 QUANTIZED = ("Q4_0", "Q8_0", "Q6_K")
 CONFIG = Lfm2Config(

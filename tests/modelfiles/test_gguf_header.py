@@ -2,23 +2,19 @@
 
 import random
 import struct
-import sys
 import time
-from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
 import torch
+from gguf_files import write_gguf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lfm2chat.errors import ConfigError, ModelError, WeightsError
 from lfm2chat.modelfiles import check_weights, expected_tensors, open_folder, read_gguf_header
 from lfm2chat.spec import Lfm2Config
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for what several folders of tests share
-from gguf_files import write_gguf
 
 F32, Q4_0, Q4_K, BF16 = 0, 2, 12, 30
 U32, I32, BOOL, TEXT, ARRAY, U64 = 4, 5, 7, 8, 9, 10
@@ -196,6 +192,7 @@ BAD_KEYS = [
     ([key("a", ARRAY, array(ARRAY, 1, array(U32, 1, b"0000")))], "unknown type 9"),
     ([key("a", ARRAY, array(U32, 2**20 + 1, b""))], "items"),
     ([key("a", ARRAY, array(U32, 2**64 - 1, b""))], "items"),
+    ([key(n, ARRAY, array(BOOL, 2**19, bytes(2**19))) for n in "abc"], "1,048,576 in all"),
     ([key("a", ARRAY, array(TEXT, 2**20, b""))], "cut off"),
     ([key("a", ARRAY, array(U64, 2**20, b""))], "cut off"),
     ([key("a", TEXT, struct.pack("<Q", 2**63) + b"x")], "cut off"),

@@ -1,11 +1,11 @@
 """A folder with one GGUF file is a model: it loads, and answers as the checkpoint it is of."""
 
-import sys
-from pathlib import Path
+import json
 
 import pytest
 import torch
 import transformers
+from gguf_files import gguf_of_folder
 from safetensors.torch import load_file, save_file
 
 from lfm2chat import AutoModelForCausalLM, AutoTokenizer
@@ -13,7 +13,7 @@ from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.chat.turns import PromptMessage, Role
 from lfm2chat.checks.verify import verify
 from lfm2chat.engine import Lfm2ForCausalLM
-from lfm2chat.errors import ModelError, ModelNotFoundError, UsageError
+from lfm2chat.errors import ModelError, ModelNotFoundError, TokenizerError, UsageError
 from lfm2chat.modelfiles import open_folder, read_config
 from lfm2chat.runtime.generation import Answer, answer
 from lfm2chat.runtime.loaded import load_model
@@ -22,9 +22,6 @@ from lfm2chat.runtime.text_parts import read_text_parts
 from lfm2chat.runtime.warm import WarmContexts
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for what several folders of tests share
-from gguf_files import gguf_of_folder
 
 GREEDY = SamplingParams(temperature=0.0, min_p=0.0, repetition_penalty=1.0)
 QUESTIONS = ("How do I rename a conversation?", "Which keys are there?", "Who are you?")
@@ -140,7 +137,8 @@ def test_a_gguf_folder_is_listed_and_found_by_name_and_by_path(guide_as_gguf, pa
     assert not entry.problem
     assert entry.size_bytes == (entry.folder / "model.gguf").stat().st_size
     elsewhere = gguf_of_folder(guide_folder(), tmp_path / "elsewhere" / "guide-BF16.GGUF")
-    assert resolve_model(str(elsewhere.parent), paths.models).folder == elsewhere.parent
+    for path in (elsewhere.parent, elsewhere):
+        assert resolve_model(str(path), paths.models).folder == elsewhere.parent
 
 
 def test_two_gguf_files_in_one_folder_are_refused_by_name(guide_as_gguf, paths):
@@ -212,3 +210,33 @@ def test_verify_says_that_it_needs_a_checkpoint(guide_as_gguf, paths):
     entry = resolve_model(guide_as_gguf("BF16"), paths.models)
     with pytest.raises(UsageError, match="GGUF"):
         verify(entry, Settings(), scratch=paths.models, quick=True)
+
+
+def test_a_token_that_is_a_mark_and_no_control_token_is_told_from_both(make_model, paths):
+    folder = make_model("Thinking", vocab_size=4200)
+    document = json.loads((folder / "tokenizer.json").read_text())
+    mark = {**document["added_tokens"][0], "id": 4096, "content": "<think>", "special": False}
+    document["added_tokens"].append(mark)
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    gguf_of_folder(folder, paths.models / "Thinking-GGUF" / "m.gguf")
+
+    ours, theirs = (
+        read_text_parts(paths.models / name).tokenizer for name in ("Thinking-GGUF", "Thinking")
+    )
+    text = "a <think>b</think> c<|im_end|>"
+    assert 4096 in ours.control_ids - ours.special_ids
+    assert ours.special_ids == theirs.special_ids
+    assert ours.encode(text) == theirs.encode(text)
+    assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
+    assert 4096 not in ours.encode_plain(text)
+    assert ours.encode_plain(text) == theirs.encode_plain(text)
+
+
+def test_a_merge_of_what_is_no_token_is_refused(make_model, paths):
+    folder = make_model("Merged")
+    document = json.loads((folder / "tokenizer.json").read_text())
+    document["model"]["merges"].append(["qzq", "zqz"])
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    gguf_of_folder(folder, paths.models / "Merged-GGUF" / "m.gguf")
+    with pytest.raises(TokenizerError):
+        read_text_parts(paths.models / "Merged-GGUF")
