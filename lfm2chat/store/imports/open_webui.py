@@ -12,7 +12,7 @@ from typing import Any
 from lfm2chat.chat.turns import MessageStatus, Role
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.imports.fields import key, listing, moment, record, shown, text, texts
-from lfm2chat.store.imports.trees import LeftOut, Node, tree_of
+from lfm2chat.store.imports.trees import LeftOut, Node, role_of, tree_of
 
 
 def read_chat(values: dict[str, Any], number: int, left_out: LeftOut, now: float) -> Tree:
@@ -71,10 +71,7 @@ class _Reader:
             raise ValueError(f"message {shown(name)}: {error}") from error
 
     def _read(self, name: str, parent: str | None, values: dict[str, Any]) -> Node:
-        author = text(values, "role")
-        if author not in set(Role):
-            raise ValueError(f"its role {shown(author)!r} is none of {', '.join(Role)}")
-        role = Role(author)
+        role = role_of(values)
         nothing = Node(name, parent, children=texts(values, "childrenIds"))
         if role is Role.TOOL:
             self._left_out["tool message"] += 1

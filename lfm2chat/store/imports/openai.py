@@ -15,7 +15,7 @@ from typing import Any
 from lfm2chat.chat.turns import Role
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.imports.fields import key, listing, moment, record, shown, text, texts
-from lfm2chat.store.imports.trees import LeftOut, Node, tree_of
+from lfm2chat.store.imports.trees import LeftOut, Node, role_of, tree_of
 
 _NAMES = {
     "image_asset_pointer": "image",
@@ -68,10 +68,7 @@ class _Reader:
         nothing = Node(name, parent, children=children)
         if not message:
             return nothing
-        author = text(record(message.get("author"), "author"), "role")
-        if author not in set(Role):
-            raise ValueError(f"its role {shown(author)!r} is none of {', '.join(Role)}")
-        role = Role(author)
+        role = role_of(record(message.get("author"), "author"))
         content = record(message.get("content"), "content")
         metadata = record(message.get("metadata"), "metadata")
         if self._is_system_prompt(role, content, metadata) or self._is_hidden(

@@ -12,9 +12,10 @@ from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import ArchiveError, Lfm2ChatError
 from lfm2chat.spec import FinishReason, SamplingParams
 from lfm2chat.store.archive import Tree
-from lfm2chat.store.imports.fields import bounded, record, shown
+from lfm2chat.store.imports.fields import bounded, record, shown, text
 
 TITLE_LENGTH = 60
+_ROLES = {role.value: role for role in Role}
 _REASONS = {
     MessageStatus.INTERRUPTED: FinishReason.INTERRUPTED,
     MessageStatus.FAILED: FinishReason.ERROR,
@@ -49,6 +50,18 @@ class Node:
     seed: int | None = None
     finish_reason: FinishReason | None = None
     children: tuple[str, ...] = ()
+
+
+def role_of(values: dict[str, Any]) -> Role:
+    """The role in ``values``, which may be one that no message of ours has.
+
+    Raises:
+        ValueError: Nobody of that name speaks in a conversation.
+    """
+    name = text(values, "role")
+    if name not in _ROLES:
+        raise ValueError(f"its role {shown(name)!r} is none of {', '.join(_ROLES)}")
+    return _ROLES[name]
 
 
 def tree_of(
