@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,11 +19,12 @@ from lfm2chat.chat.text import one_line, safe
 from lfm2chat.chat.transcript import ending, markdown
 from lfm2chat.chat.turns import Message
 from lfm2chat.cli.process import exit_codes, narrate, prepare_folders
-from lfm2chat.errors import ArchiveError
+from lfm2chat.errors import UsageError
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.store import Store
-from lfm2chat.store.archive import archive_lines, read_archive
+from lfm2chat.store.archive import Tree, archive_lines
 from lfm2chat.store.backups import back_up
+from lfm2chat.store.imports import ImportFormat, read_conversations
 from lfm2chat.store.search import Hit
 
 conversations_app = typer.Typer(help="The conversations kept on this machine.")
@@ -35,6 +38,7 @@ class Format(StrEnum):
 
     MARKDOWN = "markdown"
     JSONL = "jsonl"
+    HTML = "html"
 
 
 @conversations_app.command("list")
@@ -53,11 +57,19 @@ def list_command() -> None:
 
 @conversations_app.command("show")
 @exit_codes()
-def show_command(number: Number) -> None:
+def show_command(
+    number: Number,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="A line for each message of all branches.")
+    ] = False,
+) -> None:
     """Print one conversation, from its first message to the last of the shown branch."""
     with _open_store() as store:
         conversation = store.conversation(number)
         print(f"# {one_line(conversation.title, 200)}")
+        if tree:
+            print(*_outline(store.tree(number).messages, store.branch(number)), sep="\n")
+            return
         for message in store.branch(number):
             print(f"\n## {_speaker(message)}\n")
             print(safe(message.text))
@@ -91,37 +103,57 @@ def export_command(
         list[int] | None, typer.Argument(help="Of the conversations; none: all.")
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="Markdown to read, jsonl to import again.")
+        Format,
+        typer.Option("--format", help="Markdown or html to read, jsonl to import without loss."),
     ] = Format.MARKDOWN,
+    until: Annotated[
+        int | None,
+        typer.Option("--until", help="The branch to this message; `show --tree` has its number."),
+    ] = None,
 ) -> None:
-    """Write conversations to stdout: the shown branch as Markdown, or all of them as JSON Lines."""
+    """Write conversations to stdout: the shown branch to read, or all of them as JSON Lines."""
+    if until is not None and len(numbers or ()) != 1:
+        raise UsageError(
+            f"--until names a message of one conversation, here are {len(numbers or ())}",
+            hint=f"`lfm2chat conversations export NUMBER --until {until}`",
+        )
     with _open_store() as store:
         chosen = numbers or [one.id for one in reversed(store.conversations())]
         if form is Format.JSONL:
             # Escaped already; a terminal sees only ASCII.
-            sys.stdout.writelines(archive_lines(store.tree(number) for number in chosen))
-            return
-        for number in chosen:
-            print(safe(markdown(store.conversation(number), store.branch(number))))
+            sys.stdout.writelines(archive_lines(_tree(store, number, until) for number in chosen))
+        elif form is Format.HTML:
+            # Markdown's parser takes 0.1 s to import: only who wants a page waits for it.
+            from lfm2chat.chat.page import html_page
+
+            conversations = [store.conversation(number) for number in chosen]
+            branches = (store.branch(number, until) for number in chosen)
+            sys.stdout.writelines(html_page(conversations, branches))
+        else:
+            for number in chosen:
+                print(safe(markdown(store.conversation(number), store.branch(number, until))))
 
 
 @conversations_app.command("import")
 @exit_codes()
 def import_command(
-    file: Annotated[Path, typer.Argument(help="That `export --format jsonl` wrote.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Of lfm2chat, OpenAI's conversations.json or zip, Open WebUI's chats."),
+    ],
+    form: Annotated[
+        ImportFormat, typer.Option("--format", help="Of the file; auto looks into it.")
+    ] = ImportFormat.AUTO,
 ) -> None:
     """Add the conversations of a file, all of them or none."""
-    try:
-        with file.open("rb") as lines:
-            trees = read_archive(lines)
-    except OSError as error:
-        raise ArchiveError(
-            f"cannot read {file}: {error.strerror or error}", hint="check the name of the file"
-        ) from error
+    found = read_conversations(file, form, now=time.time())
     with _open_store() as store:
-        added = store.add_conversations(trees).result()
+        added = store.add_conversations(found.trees).result()
     for conversation in added:
         print(f"{conversation.id:>5}  {one_line(conversation.title, TITLE_WIDTH)}")
+    if found.left_out:
+        several = (f"{what} ({count})" for what, count in sorted(found.left_out.items()))
+        narrate(f"left out: {', '.join(several)}")
 
 
 @conversations_app.command("delete")
@@ -163,6 +195,30 @@ def backup_command() -> None:
     paths = prepare_folders()
     Store.open(paths.store).close()
     print(safe(os.fspath(back_up(paths.store))))
+
+
+def _tree(store: Store, number: int, until: int | None) -> Tree:
+    """All of a conversation, or only the path to the message ``until``."""
+    tree = store.tree(number)
+    if until is None:
+        return tree
+    branch = store.branch(number, until)
+    shown = replace(tree.conversation, tip_id=until, message_count=len(branch))
+    return Tree(shown, tuple(branch))
+
+
+def _outline(messages: Sequence[Message], branch: Sequence[Message]) -> Iterator[str]:
+    """A line for each message: its number, `*` where it is shown, and its parent where that is not
+    the line above.
+    """
+    shown = {message.id for message in branch}
+    above: int | None = None
+    for message in messages:
+        mark = "*" if message.id in shown else " "
+        below = "" if message.parent_id == above else f" (below {message.parent_id or 'none'})"
+        text = one_line(message.text, TITLE_WIDTH)
+        yield f"{mark} {message.id:>5}  {message.role:<9}  {text}{below}"
+        above = message.id
 
 
 def _snippet(hit: Hit) -> str:

@@ -33,6 +33,8 @@ MAX_TEXT = 4 * 2**20
 MAX_LINE = 64 * 2**20
 """Bytes of one line: a message, escaped, with its token ids."""
 MAX_BYTES = 256 * 2**20
+LATEST_TIME = 60_000_000_000
+"""Unix seconds, before and after 1970: years 68 to 3871. Further away no calendar can show them."""
 
 _MOST_ID = 2**32 - 1
 _MOST_SEED = 2**63 - 1
@@ -291,7 +293,8 @@ def _time(values: dict[str, Any], name: str, default: float | None) -> float | N
     value = values.get(name, default)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not abs(value) <= LATEST_TIME:
         raise ValueError(f"{name} is no time in seconds")
     return float(value)
 

@@ -21,8 +21,13 @@ def test_each_file_is_a_block_under_its_message():
 
 
 def test_fence_is_longer_than_any_in_the_file():
-    text = _markdown(Attachment("a.md", "````\ncode\n````\n## You\n"))
-    assert "\n`````\n````\ncode\n````\n## You\n`````\n" in text
+    text = _markdown(Attachment("a.md", "````\ncode\n````\n## Heading\n"))
+    assert "\n`````\n````\ncode\n````\n## Heading\n`````\n" in text
+
+
+def test_a_line_of_a_file_that_looks_like_a_speaker_gets_a_backslash():
+    """Else it would be one when the document is imported again."""
+    assert "\n```\n\\## You\n```\n" in _markdown(Attachment("a.md", "## You\n"))
 
 
 def test_name_is_no_markup():

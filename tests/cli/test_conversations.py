@@ -80,6 +80,81 @@ def test_an_export_of_all_is_imported_elsewhere_without_loss(lfm2chat, numbers, 
     assert json.loads(exported.splitlines()[3])["message"]["text"].endswith("\x07.")
 
 
+def test_a_page_holds_all_conversations_and_nothing_active(lfm2chat, numbers):
+    page = lfm2chat("conversations", "export", "--format", "html").stdout
+    assert page.startswith("<!DOCTYPE html>")
+    assert [page.count(f'id="c{number}"') for number in numbers] == [1, 1]
+    assert "A <strong>weevil</strong>␛]0;of the tropics␇." in page
+    assert "<script" not in page
+
+
+def test_markdown_that_was_exported_is_imported_again(lfm2chat, numbers, tmp_path):
+    exported = lfm2chat("conversations", "export").stdout
+    file = tmp_path / "all.md"
+    file.write_text(exported)
+    elsewhere = {"LFM2CHAT_HOME": str(tmp_path / "elsewhere")}
+    done = lfm2chat("conversations", "import", str(file), env=elsewhere)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["Weevils", "Bread"]
+    again = lfm2chat("conversations", "export", env=elsewhere).stdout
+    # What was measured is not read back: nobody measured it there.
+    told = " · temperature 0.5 · 11 tokens · 20.0 tokens/s"
+    assert again == exported.replace(told, "")
+
+
+def test_only_the_branch_to_a_message_is_exported(lfm2chat, numbers, home):
+    with Store.open(Paths.under(home).store) as store:
+        _, question, _ = store.begin_turn(numbers[0], "and a moth?", model="guide").result()
+    tree = lfm2chat("conversations", "show", str(numbers[0]), "--tree").stdout
+    assert f"* {question.id:>5}  user       and a moth?" in tree
+    answer = str(question.parent_id)
+    only = ("conversations", "export", str(numbers[0]), "--until", answer)
+    lines = lfm2chat(*only, "--format", "jsonl").stdout.splitlines()
+    assert json.loads(lines[1])["conversation"]["tip"] == question.parent_id
+    assert len(lines) == 4
+    for form in ("markdown", "html"):
+        text = lfm2chat(*only, "--format", form).stdout
+        assert "of the tropics" in text
+        assert "moth" not in text
+
+
+def test_a_message_that_is_not_there_cannot_end_a_branch(lfm2chat, numbers, home):
+    with Store.open(Paths.under(home).store) as store:
+        other = store.branch(numbers[1])[0].id
+    for form in ("markdown", "jsonl", "html"):
+        done = lfm2chat(
+            "conversations", "export", str(numbers[0]), "--until", str(other), "--format", form
+        )
+        assert done.returncode == 6
+        assert f"message {other} is not in conversation {numbers[0]}" in done.stderr
+    for chosen in ([], [str(number) for number in numbers]):
+        done = lfm2chat("conversations", "export", *chosen, "--until", "1")
+        assert done.returncode == 2
+        assert "one conversation" in done.stderr
+
+
+def test_an_import_from_elsewhere_says_what_it_left_out(lfm2chat, home, tmp_path):
+    picture = {"content_type": "image_asset_pointer"}
+    content = {"content_type": "multimodal_text", "parts": [picture, f"a {WORD}?"]}
+    mapping = {
+        "root": {"parent": None, "children": ["q"], "message": None},
+        "q": {"parent": "root", "message": {"author": {"role": "user"}, "content": content}},
+    }
+    file = tmp_path / "conversations.json"
+    file.write_text(json.dumps([{"title": "Theirs", "mapping": mapping, "current_node": "q"}]))
+    done = lfm2chat("conversations", "import", str(file))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", "Theirs"]
+    assert "left out: image (1)" in done.stderr
+    assert f"[left out: image]\na {WORD}?" in lfm2chat("conversations", "show", "1").stdout
+    assert lfm2chat("conversations", "import", str(file), "--format", "jsonl").returncode == 2
+    mapping["q"]["parent"] = "nobody"
+    file.write_text(json.dumps([{"title": "Bad", "mapping": mapping}]))
+    done = lfm2chat("conversations", "import", str(file))
+    assert done.returncode == 2
+    assert "conversation 1 (Bad) of the file: message q: its parent nobody" in done.stderr
+    assert len(lfm2chat("conversations", "list").stdout.splitlines()) == 1
+
+
 def test_a_bad_file_adds_nothing_and_names_the_line(lfm2chat, numbers, tmp_path):
     lines = lfm2chat("conversations", "export", "--format", "jsonl").stdout.splitlines()
     file = tmp_path / "bad.jsonl"

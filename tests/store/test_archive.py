@@ -164,6 +164,8 @@ def test_fields_that_are_missing_have_their_defaults_and_strange_ones_are_ignore
         ([HEADER, TITLE, _changed(sampling={"temperature": -1})], "line 3"),
         ([HEADER, TITLE, _changed(timing={"decode_s": "x"})], "line 3.*decode_s"),
         ([HEADER, TITLE, _changed(created_at=1e300)], "line 3.*created_at"),
+        # A time without a date broke the list of all conversations.
+        ([HEADER, {"conversation": {"title": "t", "updated_at": 1e12}}], "line 2.*updated_at"),
         ([HEADER, TITLE, b'{"message": {"created_at": NaN}}'], "line 3.*NaN"),
         ([HEADER, TITLE, b"[" * 100_000], "line 3"),
         ([HEADER, TITLE, b"\xff\xfe"], "line 3"),
