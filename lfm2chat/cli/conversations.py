@@ -139,7 +139,9 @@ def export_command(
 def import_command(
     file: Annotated[
         Path,
-        typer.Argument(help="Of lfm2chat, OpenAI's conversations.json or zip, Open WebUI's chats."),
+        typer.Argument(
+            help="JSON Lines, OpenAI's conversations.json or zip, Open WebUI's, Markdown."
+        ),
     ],
     form: Annotated[
         ImportFormat, typer.Option("--format", help="Of the file; auto looks into it.")

@@ -156,7 +156,7 @@ def not_in_conversation(message_id: int, conversation_id: int) -> StoreError:
     """The error for a message that another conversation has, or none."""
     return StoreError(
         f"message {message_id} is not in conversation {conversation_id}",
-        hint="`lfm2chat conversations show` lists what it holds",
+        hint=f"`lfm2chat conversations show {conversation_id} --tree` lists what it holds",
     )
 
 

@@ -169,6 +169,15 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, data, form):
         assert isinstance(read_conversations(file, form, now=1.0), Imported)
 
 
+def test_a_mark_of_the_byte_order_is_no_part_of_a_file(read):
+    # Editors of Windows write one.
+    mark = b"\xef\xbb\xbf"
+    header = b'{"format": "lfm2chat conversations", "version": 1}\n'
+    archive = header + b'{"conversation": {"title": "Ours"}}'
+    for data in (archive, json.dumps(openai(a=said(None))).encode(), b"User: hello"):
+        assert len(read(mark + data).trees) == 1
+
+
 def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path):
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(ArchiveError, match="cannot read"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import re
@@ -83,7 +84,7 @@ def _read(data: bytes, form: ImportFormat, left_out: LeftOut, now: float) -> lis
     if form is ImportFormat.AUTO:
         form = _recognised(data)
     if form is ImportFormat.JSONL:
-        return read_archive(io.BytesIO(data))
+        return read_archive(io.BytesIO(data.removeprefix(codecs.BOM_UTF8)))
     if form is ImportFormat.MARKDOWN:
         return _read_text(data, left_out, now)
     return _read_json(_listed(_json(data)), form, left_out, now)
@@ -91,7 +92,7 @@ def _read(data: bytes, form: ImportFormat, left_out: LeftOut, now: float) -> lis
 
 def _recognised(data: bytes) -> ImportFormat:
     """AUTO stays for JSON, whose conversations are looked at when they are read."""
-    begin = data[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    begin = data[:1000].removeprefix(codecs.BOM_UTF8).lstrip()[:1]
     if not begin:
         raise ArchiveError("the file is empty", hint="choose another file")
     if begin == b"{":
