@@ -109,7 +109,8 @@ class ChatService:
             if why is not None:
                 self._emit(SaveFailed(str(why), why.hint))
             else:
-                self._store.copy_when_due().add_done_callback(_log_failed_copy)
+                copied = self._store.copy_when_due(when_quiet=True)
+                copied.add_done_callback(_log_failed_copy)
         self.select_model(model or self._model_name)
 
     def close(self, timeout_s: float = 5.0) -> bool:
@@ -451,6 +452,6 @@ class ChatService:
 
 def _log_failed_copy(done: Future[Any]) -> None:
     """Nobody waits for a copy: the chat goes on without, and the next start tries again."""
-    error = done.exception()
+    error = None if done.cancelled() else done.exception()
     if error is not None:
         log.warning("the store was not copied: %s", error)

@@ -337,8 +337,10 @@ class Store(Library):
             )
         )
 
-    def copy_when_due(self) -> Future[Path | None]:
+    def copy_when_due(self, *, when_quiet: bool = False) -> Future[Path | None]:
         """Copy the store if it holds anything and was not copied for a week; None: not due.
+
+        ``when_quiet`` waits until nothing was written for two seconds; closing cancels it.
 
         On the writer's thread and under the write lock, which no deletion for ever gets meanwhile,
         of whichever process: what it deletes is in no copy that appears later. Writes wait, about
@@ -350,7 +352,7 @@ class Store(Library):
             holds = connection.execute("SELECT 1 FROM conversation LIMIT 1").fetchone()
             return back_up(self.path) if holds and is_due(self.path, now=now) else None
 
-        return self._writer.submit(copy)
+        return self._writer.submit_when_quiet(copy) if when_quiet else self._writer.submit(copy)
 
     def add_conversations(self, trees: Sequence[Tree]) -> Future[list[Conversation]]:
         """Conversations from elsewhere, all or none; the last one is at the top of the list."""

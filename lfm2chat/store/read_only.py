@@ -34,6 +34,10 @@ class RefusingWriter:
         future.set_exception(NewerStoreError(str(self.why), hint=self.why.hint))
         return future
 
+    def submit_when_quiet(self, operation: Operation[Result]) -> Future[Result]:
+        """As :meth:`submit`."""
+        return self.submit(operation)
+
     def without_a_trace(self, deletion: Operation[None]) -> Future[None]:
         """As :meth:`submit`."""
         return self.submit(deletion)

@@ -11,6 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,9 +25,13 @@ from lfm2chat.store.search_index import forget_deleted, indexed
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Result]
+_Item = tuple[Operation[Any], Future[Any]]
 
 CHECKPOINT_BYTES = 4 * 2**20
 """The write-ahead log is moved into the database once it is longer than this."""
+
+QUIET_S = 2.0
+"""Nobody waits for anything when so long nothing was written: answers are flushed more often."""
 
 _COMMITS_BETWEEN_TRIES = 256
 
@@ -49,9 +54,8 @@ class StoreWriter:
         self._commits_to_wait = 0
         self._lock = threading.Lock()  # nothing enters the queue after its end mark
         self._closed = False
-        self._queue: queue.SimpleQueue[tuple[Operation[Any], Future[Any]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._when_quiet: deque[_Item] = deque()
         # A daemon: an application that dies with an error must not hang on a store left open.
         self._thread = threading.Thread(target=self._run, name="lfm2chat-store", daemon=True)
         self._thread.start()
@@ -72,6 +76,20 @@ class StoreWriter:
         future.set_exception(
             StoreError(f"{self._path} is closed already", hint="start lfm2chat again")
         )
+        return future
+
+    def submit_when_quiet(self, operation: Operation[Result]) -> Future[Result]:
+        """As :meth:`submit`, for what may take long: it waits until nothing was written for
+        ``QUIET_S``. The future is cancelled where the writer closes before.
+        """
+        future: Future[Result] = Future()
+        with self._lock:
+            if self._closed:
+                future.cancel()
+                return future
+            self._when_quiet.append((operation, future))
+            # The thread may be waiting without an end: it looks again after an operation.
+            self._queue.put((lambda _: None, Future()))
         return future
 
     def without_a_trace(self, deletion: Operation[None]) -> Future[None]:
@@ -105,7 +123,7 @@ class StoreWriter:
         self._thread.join()
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (item := self._next()) is not None:
             operation, future = item
             try:
                 result = self._transaction(operation)
@@ -119,6 +137,19 @@ class StoreWriter:
             # Else the last result lives until the next operation.
             del item, operation, future
         self._connection.close()
+        while self._when_quiet:
+            self._when_quiet.popleft()[1].cancel()
+
+    def _next(self) -> _Item | None:
+        """What is to be run now; None is the end."""
+        if not self._when_quiet:
+            return self._queue.get()
+        try:
+            return self._queue.get(timeout=QUIET_S)
+        except queue.Empty:
+            operation, future = self._when_quiet.popleft()
+            future.set_running_or_notify_cancel()
+            return operation, future
 
     def _transaction(self, operation: Operation[Result]) -> Result:
         self._refuse_lost_file()

@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import threading
+import time
 
 import pytest
 
@@ -22,7 +23,9 @@ from lfm2chat.runtime.events import (
 from lfm2chat.spec import FinishReason, SamplingParams
 from lfm2chat.store import Store
 from lfm2chat.store.backups import backups
+from lfm2chat.store.writer import QUIET_S
 
+PATIENCE_S = 60.0
 # So hot that the guide never finds its end token.
 LONG = SamplingParams(temperature=5.0, min_p=0.0, max_new_tokens=1500, seed=1)
 
@@ -301,8 +304,12 @@ def test_the_store_is_copied_after_a_start_and_not_again_within_the_week(run_ser
     first.say("What is lfm2chat?")
     assert backups(paths.store) == []  # it was empty at the start
     first.end()
-    for _ in range(2):
-        run_service().end()
+    running = run_service()
+    _wait_until(lambda: backups(paths.store))
+    running.end()
+    running = run_service()
+    time.sleep(2 * QUIET_S)
+    running.end()
     (copy,) = backups(paths.store)
     with Store.open(copy) as copied:
         assert copied.branch(1)[0].text == "What is lfm2chat?"
@@ -313,10 +320,17 @@ def test_a_copy_that_cannot_be_made_is_logged_and_disturbs_nobody(run_service, p
         store.create_conversation(title="t").result()
     (paths.data / "backups").write_text("a file in the place of the folder")
 
-    message = run_service().say("What is lfm2chat?")
+    running = run_service()
+    _wait_until(lambda: "the store was not copied" in caplog.text)
 
-    assert message.status is MessageStatus.DONE
-    assert "the store was not copied" in caplog.text
+    assert running.say("What is lfm2chat?").status is MessageStatus.DONE
+
+
+def _wait_until(condition):
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_the_model_reads_what_is_attached_and_it_forges_no_turn(run_service):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from lfm2chat.errors import DiskFullError, StoreError
 from lfm2chat.store import Store
-from lfm2chat.store.writer import CHECKPOINT_BYTES
+from lfm2chat.store.writer import CHECKPOINT_BYTES, QUIET_S
 
 
 def test_writes_run_in_order_on_one_named_thread(store):
@@ -181,3 +182,30 @@ def test_reader_that_stays_delays_no_checkpoint_for_ever(store, path):
         for _ in range(12):
             store.append_text(answer.id, "x" * (CHECKPOINT_BYTES // 8)).result()
     assert len(store.message(answer.id).text) == 12 * (CHECKPOINT_BYTES // 8)
+
+
+def test_work_for_a_quiet_time_waits_until_nothing_is_written(store):
+    order: list[str] = []
+    quiet = store._writer.submit_when_quiet(lambda _: order.append("quiet"))
+    end = time.monotonic() + 1.5 * QUIET_S
+    while time.monotonic() < end:
+        store._writer.submit(lambda _: order.append("write")).result()
+        time.sleep(QUIET_S / 8)
+    assert "quiet" not in order
+    quiet.result(timeout=10 * QUIET_S)
+    assert order[-1] == "quiet"
+
+
+def test_writes_go_on_at_once_while_work_waits_for_a_quiet_time(store):
+    waiting = store._writer.submit_when_quiet(lambda _: None)
+    started = time.monotonic()
+    store.create_conversation(title="t").result()
+    assert time.monotonic() - started < QUIET_S
+    assert not waiting.done()
+
+
+def test_closing_cancels_what_waits_for_a_quiet_time(path):
+    with Store.open(path) as store:
+        waiting = store._writer.submit_when_quiet(lambda _: None)
+    assert waiting.cancelled()
+    assert store._writer.submit_when_quiet(lambda _: None).cancelled()
