@@ -12,6 +12,7 @@ halves of the gate at hand.
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from lfm2chat.engine.quantize import PANEL_ROWS, PackedMatrix, Precision, pack, packed_bytes
-from lfm2chat.errors import NotEnoughMemoryError
+from lfm2chat.errors import NotEnoughMemoryError, WeightsError
 from lfm2chat.spec.config import ATTENTION, Lfm2Config
 
 ALIGNMENT = 128
@@ -136,6 +137,8 @@ def pack_model(
     One weight at a time is asked for, so little memory is needed beside the result.
 
     Raises:
+        WeightsError: A weight holds NaN or an infinity. Rounding, and the kernels, would hide
+            some of them: an answer would be drawn from what is left.
         NotEnoughMemoryError: The system gives no buffer of that size.
     """
     total = buffer_bytes(config, precision)
@@ -144,7 +147,7 @@ def pack_model(
     for section, at in places(config, precision):
         place = buffer[at : at + section.nbytes]
         if section.bits == 32:
-            numbers = lookup(section.sources[0]).to(torch.float32).contiguous().view(-1)
+            numbers = _finite(lookup, section.sources[0]).to(torch.float32).contiguous().view(-1)
             place.copy_(numbers.view(torch.uint8))
         else:
             pack(_joined(section, lookup), section.bits, out=place)
@@ -206,8 +209,20 @@ def _feed_forward(config: Lfm2Config, layer: int, bits: int) -> Iterator[Section
 
 def _joined(section: Section, lookup: Lookup) -> Tensor:
     """The weights of ``section`` as one matrix (rows, columns)."""
-    parts = [lookup(name) for name in section.sources]
+    parts = [_finite(lookup, name) for name in section.sources]
     if not section.name.endswith("gate_up"):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
     turns = [part.view(-1, LANES, section.columns) for part in parts]
     return torch.stack(turns, dim=1).view(section.rows, section.columns)
+
+
+def _finite(lookup: Lookup, name: str) -> Tensor:
+    weight = lookup(name)
+    # One pass over the numbers; `isfinite` makes two copies and takes 15 times as long.
+    low, high = torch.aminmax(weight)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise WeightsError(
+            f"{name} holds numbers that are not finite (NaN or an infinity)",
+            hint="the model's files are damaged: download it again, or choose another",
+        )
+    return weight
