@@ -39,12 +39,11 @@ from lfm2chat.runtime.events import (
 )
 from lfm2chat.runtime.models import GUIDE, ModelEntry, available_models
 from lfm2chat.runtime.saved_files import SavedFiles
+from lfm2chat.runtime.shelf import TITLE_LENGTH, Shelf
 from lfm2chat.runtime.worker import ModelWorker
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
-from lfm2chat.store import Preset, SavedPrompt, Store, is_temporary
-
-TITLE_LENGTH = 60
+from lfm2chat.store import Store, is_temporary
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class ChatService:
     thread may call the rest.
 
     ``store`` of None serves temporary turns and conversations only: nothing is ever written.
-    ``downloads`` brings models, when it is told to.
+    ``downloads`` brings models, when it is told to; ``shelf`` holds presets and saved prompts.
 
     A temporary conversation is one like any other, but lies in memory: its number says so
     (:func:`~lfm2chat.store.is_temporary`), no list names it, and closing the service forgets it.
@@ -86,6 +85,7 @@ class ChatService:
             else None
         )
         self.downloads = Downloads(paths, settings, emit)
+        self.shelf = Shelf(self._need_store)
         self._worker = ModelWorker(
             models_folder=paths.models,
             packed_folder=paths.packed,
@@ -306,52 +306,6 @@ class ChatService:
         """Bring a conversation back from the trash."""
         store = self._store_of(conversation_id)
         return self._told(store.restore_conversation(conversation_id))
-
-    # --- presets and saved prompts (the reads touch the disk) ------------------------------------
-
-    def presets(self) -> list[Preset]:
-        """All presets, by name."""
-        return self._need_store().presets()
-
-    def save_preset(
-        self,
-        name: str,
-        *,
-        system_prompt: str = "",
-        sampling: SamplingParams | None = None,
-        model: str = "",
-    ) -> Future[Preset]:
-        """Keep a way to begin a conversation; a preset of that name is replaced.
-
-        Raises:
-            UsageError: The name is empty.
-        """
-        return self._need_store().save_preset(
-            one_line(name, TITLE_LENGTH),
-            system_prompt=system_prompt,
-            sampling=sampling,
-            model=model,
-        )
-
-    def delete_preset(self, name: str) -> Future[None]:
-        """Delete a preset."""
-        return self._need_store().delete_preset(one_line(name, TITLE_LENGTH))
-
-    def prompts(self) -> list[SavedPrompt]:
-        """All saved prompts, by name."""
-        return self._need_store().prompts()
-
-    def save_prompt(self, name: str, text: str) -> Future[SavedPrompt]:
-        """Keep a text to begin a message with; a prompt of that name is replaced.
-
-        Raises:
-            UsageError: The name is empty.
-        """
-        return self._need_store().save_prompt(one_line(name, TITLE_LENGTH), text)
-
-    def delete_prompt(self, name: str) -> Future[None]:
-        """Delete a saved prompt."""
-        return self._need_store().delete_prompt(one_line(name, TITLE_LENGTH))
 
     # --- inside -----------------------------------------------------------------------------
 

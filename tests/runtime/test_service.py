@@ -358,13 +358,15 @@ def test_a_file_alone_is_a_message_and_names_its_conversation(run_service):
 
 def test_presets_and_prompts_are_kept_under_one_line(run_service):
     service = run_service().service
-    service.save_preset("Strict\nreviewer", system_prompt="Be strict.", model="guide").result()
-    service.save_prompt("Sum\nup", "Say it in a sentence.").result()
-    assert [preset.name for preset in service.presets()] == ["Strict reviewer"]
-    assert [prompt.name for prompt in service.prompts()] == ["Sum up"]
-    service.delete_preset("strict\nreviewer").result()
-    service.delete_prompt("SUM UP").result()
-    assert (service.presets(), service.prompts()) == ([], [])
+    service.shelf.save_preset(
+        "Strict\nreviewer", system_prompt="Be strict.", model="guide"
+    ).result()
+    service.shelf.save_prompt("Sum\nup", "Say it in a sentence.").result()
+    assert [preset.name for preset in service.shelf.presets()] == ["Strict reviewer"]
+    assert [prompt.name for prompt in service.shelf.prompts()] == ["Sum up"]
+    service.shelf.delete_preset("strict\nreviewer").result()
+    service.shelf.delete_prompt("SUM UP").result()
+    assert (service.shelf.presets(), service.shelf.prompts()) == ([], [])
 
 
 def test_closing_in_the_middle_of_an_answer_saves_it(run_service, paths):
