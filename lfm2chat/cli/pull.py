@@ -12,9 +12,11 @@ from lfm2chat.chat.text import safe
 from lfm2chat.cli.process import exit_codes, narrate, prepare_folders, size
 from lfm2chat.errors import HubError
 from lfm2chat.hub.access import Access
-from lfm2chat.hub.catalog import find_card
+from lfm2chat.hub.catalog import ModelCard, find_card
 from lfm2chat.hub.library import list_models
+from lfm2chat.runtime.recommend import USABLE_SHARE
 from lfm2chat.settings import read_settings
+from lfm2chat.spec.free_memory import available_memory_bytes
 
 if TYPE_CHECKING:
     from lfm2chat.hub.fetch import Progress
@@ -47,6 +49,7 @@ def pull_command(
     if card is not None:
         narrate(f"{card.name}: {card.licence.name}, {card.licence.url}")
         narrate(f"  {card.licence.condition}")
+        _warn_of_memory(card)
     shown = _ProgressLine()
     try:
         model = pull(
@@ -77,6 +80,13 @@ def outdated_command() -> None:
         print(safe(f"{one.model:<24} {one.here[:12]}  {one.problem or told}"))
     if problems:
         raise HubError(f"{problems} could not be asked about", hint="try again later")
+
+
+def _warn_of_memory(card: ModelCard) -> None:
+    """Say that a model will not fit; other programs may be closed by the time it is here."""
+    free, needed = available_memory_bytes(), min(card.memory_bytes.values())
+    if free is not None and needed > USABLE_SHARE * free:
+        narrate(f"  it needs {size(needed)} of memory at least, {size(free)} are free now")
 
 
 class _ProgressLine:

@@ -1,4 +1,4 @@
-"""Downloads for a front end: one at a time, on a thread of their own, told by events.
+"""Models come and go for a front end: one download at a time, on its own thread, told by events.
 
 Nothing is asked of any network before :meth:`Downloads.start` is called.
 """
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from lfm2chat.errors import Lfm2ChatError, PullCancelledError, UsageError
 from lfm2chat.hub.access import Access
+from lfm2chat.hub.library import locate_model
+from lfm2chat.hub.upkeep import remove_model
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.events import (
     DownloadEnded,
@@ -74,6 +76,14 @@ class Downloads:
                 target=self._run, args=(name, self._stop), name="lfm2chat-download", daemon=True
             )
             self._thread.start()
+
+    def remove(self, name: str) -> None:
+        """Delete the model ``name`` from disk. Blocks for as long as deleting takes.
+
+        Raises:
+            ModelError: There is none, it is another program's, or the disk refuses.
+        """
+        remove_model(locate_model(name, self._paths.models), self._paths.models)
 
     def cancel(self) -> None:
         """Stop the download; what has arrived is kept. Its end is told by an event."""

@@ -26,10 +26,11 @@ from textual.command import Provider
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from lfm2chat.chat.text import safe
+from lfm2chat.chat.text import one_line, safe
 from lfm2chat.errors import Lfm2ChatError, SettingsError
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.events import Event
+from lfm2chat.runtime.models import GUIDE, ModelEntry
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings, read_settings, write_setting
 from lfm2chat.store import Store
@@ -38,9 +39,9 @@ from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.messages import Downloaded, Failure, ServiceEvent
 from lfm2chat.tui.palette import ChatCommands
 from lfm2chat.tui.screens.chat import ChatScreen
-from lfm2chat.tui.screens.download import DownloadScreen
+from lfm2chat.tui.screens.download import DownloadScreen, RemoveScreen
 from lfm2chat.tui.screens.help import HelpScreen
-from lfm2chat.tui.screens.models import Fetch, ModelsScreen, StopFetching, Use
+from lfm2chat.tui.screens.models import Fetch, ModelsScreen, Remove, StopFetching, Use
 from lfm2chat.tui.state import ChatState, ModelState
 from lfm2chat.tui.terminal import modified_keys, redirect_native_stderr
 from lfm2chat.tui.theme import DEFAULT_THEME, load_themes, packaged_themes
@@ -315,8 +316,21 @@ class Lfm2ChatApp(App[None]):
             case Fetch(prospect):
                 if await self.push_screen_wait(DownloadScreen(prospect)):
                     downloads.start(prospect.card.name)
+            case Remove(entry):
+                if await self.push_screen_wait(RemoveScreen(entry)):
+                    await self._remove_model(service, entry)
             case StopFetching():
                 downloads.cancel()
+
+    async def _remove_model(self, service: ChatService, entry: ModelEntry) -> None:
+        if self.state.model.name == entry.name:
+            service.select_model(GUIDE)
+        try:
+            await asyncio.to_thread(service.downloads.remove, entry.name)
+        except Lfm2ChatError as error:
+            self._fail(str(error), error.hint)
+        else:
+            self.notify(f"{one_line(entry.name, 60)} was removed.", markup=False)
 
     @on(Downloaded)
     def _use_downloaded(self, message: Downloaded) -> None:

@@ -11,7 +11,7 @@ from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
 from lfm2chat.store import Store
 from lfm2chat.tui.app import Lfm2ChatApp
-from lfm2chat.tui.screens.download import DownloadScreen
+from lfm2chat.tui.screens.download import DownloadScreen, RemoveScreen
 from lfm2chat.tui.screens.models import Fetch
 
 NAME = "LFM2-350M"
@@ -98,9 +98,22 @@ async def test_through_the_app(hub, paths):
         await pilot.press(*"hello", "enter")
         await until(pilot, lambda: idle(app) and len(app.chat.transcript.shown) == 2)
         assert app.chat.transcript.shown[1].message.model == NAME
-    folder = paths.models / NAME
-    assert list(folder.glob("*.packed"))
-    assert (folder / "lfm2chat.json").exists()
+        folder = paths.models / NAME
+        assert list(folder.glob("*.packed"))
+        assert (folder / "lfm2chat.json").exists()
+        asked = len(hub.asked())
+        await pilot.press("f3")
+        await until(pilot, lambda: app.screen.query("#model-list"))
+        options = app.screen.query_one("#model-list")
+        await until(pilot, lambda: options.highlighted == 1)
+        await pilot.press("delete")
+        await until(pilot, lambda: isinstance(app.screen, RemoveScreen))
+        assert folder.exists()
+        await pilot.press("enter")
+        await until(pilot, lambda: not folder.exists())
+        await until(pilot, lambda: app.state.model.name == "guide" and idle(app))
+        assert len(app.chat.transcript.shown) == 2
+        assert len(hub.asked()) == asked
 
 
 def idle(app):

@@ -62,6 +62,9 @@ class ScriptedDownloads:
     def cancel(self) -> None:
         self._service.calls.append(("cancel download",))
 
+    def remove(self, name: str) -> None:
+        self._service.calls.append(("remove", name))
+
 
 class ScriptedService:
     """What ChatService is to the app. ``calls`` is what was asked of it."""

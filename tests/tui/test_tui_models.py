@@ -7,7 +7,7 @@ import pytest
 from lfm2chat.hub.catalog import catalog
 from lfm2chat.runtime.events import DownloadEnded, DownloadFinished, DownloadProgress, ModelResting
 from lfm2chat.runtime.recommend import prospects
-from lfm2chat.tui.screens.download import DownloadScreen
+from lfm2chat.tui.screens.download import DownloadScreen, RemoveScreen
 
 GB = 10**9
 BEST = "LFM2.5-1.2B-Instruct"
@@ -115,3 +115,27 @@ async def test_a_model_that_left_the_memory_is_asleep(app, shelf, wait):
         await wait(pilot, lambda: app.state.model.phase == "ready")
         shelf.emit(ModelResting("guide"))
         await wait(pilot, lambda: app.chat.status.status.phase.startswith("asleep"))
+
+
+async def test_the_guide_and_what_is_not_ours_cannot_be_removed(app, shelf, wait):
+    shelf.entries[1] = replace(shelf.entries[1], borrowed=True)
+    shelf.entries[0] = replace(shelf.entries[0], borrowed=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_models(pilot, app, wait)
+        await pilot.press("delete")
+        note = app.screen.query_one("#model-note")
+        await wait(pilot, lambda: "part of lfm2chat" in str(note.render()))
+        await pilot.press("down", "delete")
+        await wait(pilot, lambda: "not ours" in str(note.render()))
+
+
+async def test_a_model_is_removed_after_a_yes_only(app, shelf, wait):
+    async with app.run_test(size=(80, 24)) as pilot:
+        for answer in ("escape", "enter"):
+            await open_models(pilot, app, wait)
+            await pilot.press("down", "delete")
+            await wait(pilot, lambda: isinstance(app.screen, RemoveScreen))
+            assert ("remove", "LFM2-350M") not in shelf.calls
+            await pilot.press(answer)
+            await wait(pilot, lambda: app.screen is app.chat)
+        await wait(pilot, lambda: ("remove", "LFM2-350M") in shelf.calls)

@@ -1,4 +1,4 @@
-"""Before a download: what it is, what it takes, under which licence; nothing without a yes."""
+"""Before a model comes or goes: what it is, what it takes, its licence; nothing without a yes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,33 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from lfm2chat.chat.text import one_line
+from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.tui import wording
 from lfm2chat.tui.widgets.foreign import ForeignText
 
 
-class DownloadScreen(ModalScreen[bool]):
-    """Gives whether the model may be downloaded."""
+class YesScreen(ModalScreen[bool]):
+    """Gives whether the user said yes."""
 
     CSS_PATH = "download.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "accept", "Download", show=False),
+        Binding("enter", "accept", "Yes", show=False),
         Binding("escape,f3", "leave", "Cancel", show=False),
     ]
+
+    def action_accept(self) -> None:
+        """Say yes."""
+        self.dismiss(True)
+
+    def action_leave(self) -> None:
+        """Change nothing."""
+        self.dismiss(False)
+
+
+class DownloadScreen(YesScreen):
+    """Asks whether a model may be downloaded."""
 
     def __init__(self, prospect: Prospect) -> None:
         super().__init__()
@@ -48,10 +62,23 @@ class DownloadScreen(ModalScreen[bool]):
                 Content("Enter downloads it · Esc leaves"), classes="card-hint", markup=False
             )
 
-    def action_accept(self) -> None:
-        """Download it."""
-        self.dismiss(True)
 
-    def action_leave(self) -> None:
-        """Download nothing."""
-        self.dismiss(False)
+class RemoveScreen(YesScreen):
+    """Asks whether a model may be deleted from disk."""
+
+    def __init__(self, entry: ModelEntry) -> None:
+        super().__init__()
+        self._entry = entry
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="card"):
+            title = f"Remove {one_line(self._entry.name, 60)}?"
+            yield ForeignText(title, classes="card-title")
+            yield ForeignText(
+                f"{wording.size(self._entry.size_bytes)} in {self._entry.folder} are deleted. "
+                "Conversations stay; it can be downloaded again.",
+                classes="download-line",
+            )
+            yield Static(
+                Content("Enter removes it · Esc leaves"), classes="card-hint", markup=False
+            )

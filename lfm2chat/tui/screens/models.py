@@ -43,11 +43,18 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Remove:
+    """The user wants ``entry`` gone: ask before it is deleted."""
+
+    entry: ModelEntry
+
+
+@dataclass(frozen=True, slots=True)
 class StopFetching:
     """Stop the download that runs."""
 
 
-Choice = Use | Fetch | StopFetching
+Choice = Use | Fetch | Remove | StopFetching
 
 
 class ModelsScreen(ModalScreen[Choice | None]):
@@ -58,7 +65,10 @@ class ModelsScreen(ModalScreen[Choice | None]):
     """
 
     CSS_PATH = "models.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f3", "leave", "Cancel", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f3", "leave", "Cancel", show=False),
+        Binding("delete", "remove", "Remove", show=False),
+    ]
 
     def __init__(
         self,
@@ -74,6 +84,7 @@ class ModelsScreen(ModalScreen[Choice | None]):
         self._current = current
         self._downloading = downloading
         self._choices: dict[str, Choice] = {}
+        self._entries: dict[str, ModelEntry] = {}
         self._fetching = ""
 
     def compose(self) -> ComposeResult:
@@ -81,7 +92,11 @@ class ModelsScreen(ModalScreen[Choice | None]):
             yield Static(Content("Models"), classes="card-title", markup=False)
             yield OptionList(id="model-list", markup=False, compact=True)
             yield ForeignText("looking …", id="model-note")
-            yield Static(Content("Enter chooses · Esc leaves"), classes="card-hint", markup=False)
+            yield Static(
+                Content("Enter chooses · Del removes · Esc leaves"),
+                classes="card-hint",
+                markup=False,
+            )
 
     async def on_mount(self) -> None:
         note = self.query_one("#model-note", ForeignText)
@@ -92,6 +107,7 @@ class ModelsScreen(ModalScreen[Choice | None]):
             note.show(f"{error}\n{error.hint}")
             return
         options = self.query_one(OptionList)
+        self._entries = {entry.name: entry for entry in entries}
         for entry in entries:
             self._add(options, Use(entry.name), self._here(entry), disabled=bool(entry.problem))
         here = {entry.name.casefold() for entry in entries}
@@ -121,6 +137,22 @@ class ModelsScreen(ModalScreen[Choice | None]):
     def action_leave(self) -> None:
         """Close without a change."""
         self.dismiss(None)
+
+    def action_remove(self) -> None:
+        """Ask about deleting the highlighted model; the guide and what is not ours stay."""
+        choice = self._highlighted()
+        entry = self._entries.get(choice.name) if isinstance(choice, Use) else None
+        if entry is None:
+            return
+        if entry.borrowed:
+            whose = "part of lfm2chat" if entry.builtin else f"not ours to delete: {entry.folder}"
+            self.query_one("#model-note", ForeignText).show(f"{entry.name} is {whose}.")
+        else:
+            self.dismiss(Remove(entry))
+
+    def _highlighted(self) -> Choice | None:
+        option = self.query_one(OptionList).highlighted_option
+        return self._choices.get(option.id or "") if option is not None else None
 
     def _here(self, entry: ModelEntry) -> Content:
         current = entry.name == self._current
@@ -166,9 +198,7 @@ class ModelsScreen(ModalScreen[Choice | None]):
 
     @on(OptionList.OptionHighlighted)
     def _show_note(self) -> None:
-        options = self.query_one(OptionList)
-        option = options.highlighted_option
-        choice = self._choices.get(option.id or "") if option is not None else None
+        choice = self._highlighted()
         note = ""
         if isinstance(choice, Fetch):
             card = choice.prospect.card
