@@ -75,6 +75,7 @@ class Desk:
             conversation_id=key if key > 0 else None,
             sampling=chosen,
             keep_sampling=chosen is not None,
+            temporary=self._state.is_temporary(key),
         )
         self._state.begin(turn, key=key, prompt=text)
         # After the turn: both go through one writer in this order, so a crash between them
@@ -112,7 +113,7 @@ class Desk:
             self._state.sampling.setdefault(key, conversation.sampling)
             self._state.drafts.setdefault(key, Draft(conversation.draft))
             self._remember_context(key, messages)
-        elif key not in self._state.drafts:
+        elif key not in self._state.drafts and key not in self._state.unwritten:
             unsent = await asyncio.to_thread(self._service.unsent_draft)
             self._state.drafts.setdefault(key, Draft(unsent))
         return messages
@@ -161,10 +162,12 @@ class Desk:
     # --- drafts and sampling ------------------------------------------------------------------
 
     def save_draft(self, key: int, draft: Draft) -> None:
-        """Keep what stands in the prompt, on disk too."""
+        """Keep what stands in the prompt, on disk too, but for a temporary conversation."""
         if self._state.drafts.get(key, Draft()) == draft:
             return
         self._state.drafts[key] = draft
+        if key in self._state.unwritten:
+            return  # nothing of it goes to the disk, and memory has no place for it yet
         self._watch(self._service.save_draft(key if key > 0 else None, draft.joined()))
 
     def recommended(self) -> SamplingParams:

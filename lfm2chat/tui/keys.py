@@ -43,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
         "Copy the selection; without one stop the answer; else press again to quit.",
     ),
     Command("new", ("ctrl+n",), "New", "Start a new conversation.", footer=True),
+    Command("temporary", ("f6",), "Temporary", "Start a conversation that is never written down."),
     Command("help", ("f1",), "Help", "Show every key and command.", footer=True),
     Command("rename", ("f2",), "Rename", "Rename the conversation.", footer=True),
     Command("models", ("f3",), "Model", "Switch to another model.", footer=True),

@@ -31,6 +31,7 @@ from lfm2chat.runtime.events import (
     TurnFinished,
 )
 from lfm2chat.spec import FinishReason, SamplingParams
+from lfm2chat.store import is_temporary
 
 # Finished messages are kept to correct what a slower read of the store says about them.
 REMEMBERED = 256
@@ -105,7 +106,9 @@ class ContextUse:
 
 @dataclass(slots=True)
 class ChatState:
-    """All of it. ``shown`` is the key of the conversation on the screen."""
+    """All of it. ``shown`` is the key of the conversation on the screen; ``unwritten`` are the keys
+    of temporary conversations that have not begun.
+    """
 
     model: ModelState
     shown: int = -1
@@ -115,6 +118,7 @@ class ChatState:
     sampling: dict[int, SamplingParams | None] = field(default_factory=dict)
     context: dict[int, ContextUse] = field(default_factory=dict)
     finished: dict[int, Message] = field(default_factory=dict)
+    unwritten: set[int] = field(default_factory=set)
     download: DownloadProgress | None = None
     next_key: int = -2
 
@@ -122,6 +126,10 @@ class ChatState:
         """A key for a conversation that the store does not have yet."""
         self.next_key -= 1
         return self.next_key + 1
+
+    def is_temporary(self, key: int) -> bool:
+        """Whether the conversation with that key lies in memory only."""
+        return key in self.unwritten or is_temporary(key)
 
     def begin(self, turn: int, *, key: int, prompt: str) -> LiveTurn:
         """Remember that ``turn`` was submitted."""

@@ -113,12 +113,14 @@ class ScriptedService:
         conversation_id: int | None = None,
         sampling: SamplingParams | None = None,
         keep_sampling: bool = False,
+        temporary: bool = False,
     ) -> int:
         if self.refuse is not None:
             raise self.refuse
         turn = self._number()
         self.calls.append(("submit", text, conversation_id, sampling))
         assert keep_sampling == (sampling is not None)
+        self.temporary = temporary
         if not self.accept:
             return turn
         self.commit(turn, text, conversation_id)

@@ -178,3 +178,36 @@ def test_the_first_paint_and_the_first_keys_come_before_torch(home):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[(True, False)]"
+
+
+async def test_a_temporary_conversation_goes_on_and_leaves_nothing_on_the_disk(
+    open_app, make_model, wait, paths
+):
+    canary = "canarysecret"
+    make_model("one")
+    app = open_app("one")
+    async with app.run_test(size=(110, 30)) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        await pilot.press("f6")
+        await wait(pilot, lambda: app.state.is_temporary(app.state.shown))
+        note = app.screen.query_one("#welcome-note")
+        await wait(pilot, lambda: "gone when" in str(note.render()))
+        await pilot.press(*canary)
+        await pilot.pause(0.5)
+        await pilot.press("enter")
+        await wait(pilot, lambda: idle(app, 2))
+        await pilot.press(*f"again{canary}", "enter")
+        await wait(pilot, lambda: idle(app, 4))
+        assert views(app)[3].message.timing.cached_tokens > 0
+        (listed,) = app.chat.list.conversations
+        assert "temporary" in str(app.chat.list.get_option_at_index(0).prompt)
+        await pilot.press("ctrl+n", *"kept", "enter")
+        await wait(pilot, lambda: app.state.shown > 0 and idle(app, 2))
+        app.chat.open_conversation(listed.id)
+        await wait(pilot, lambda: len(views(app)) == 4)
+    files = [path.read_bytes() for path in paths.data.parent.rglob("*") if path.is_file()]
+    assert not any(canary.encode() in content for content in files)
+    app = open_app("one")
+    async with app.run_test(size=(110, 30)) as pilot:
+        await wait(pilot, lambda: len(views(app)) == 2)
+        assert len(app.chat.list.conversations) == 1

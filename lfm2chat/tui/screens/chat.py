@@ -235,7 +235,10 @@ class ChatScreen(ChatRegions):
             self._describing = None
         self.status.show(describe.status(self._state))
         for welcome in self.transcript.query(Welcome):
-            welcome.show_guide(self._state.model.name == GUIDE)
+            welcome.describe(
+                guide=self._state.model.name == GUIDE,
+                temporary=self._state.is_temporary(self._state.shown),
+            )
         self.waiting.show(self._state.queued.get(self._state.shown, ()))
         self.keybar.show_busy(self._state.running(self._state.shown) is not None)
 
@@ -379,6 +382,14 @@ class ChatScreen(ChatRegions):
         self._began = True
         if self._state.shown > 0 or self._state.turns_of(self._state.shown):
             self._open_later(self._state.new_key())
+
+    def action_temporary(self) -> None:
+        """Start a conversation that is never written down."""
+        self.prompt.area.focus()
+        self._began = True
+        key = self._state.new_key()
+        self._state.unwritten.add(key)
+        self._open_later(key)
 
     @work(exit_on_error=False)
     async def action_rename(self) -> None:

@@ -12,6 +12,7 @@ from textual.widgets.option_list import Option
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Conversation
+from lfm2chat.store import is_temporary
 from lfm2chat.tui import wording
 from lfm2chat.tui.widgets.foreign import foreign
 
@@ -86,6 +87,8 @@ class ConversationList(OptionList):
         current = entry.id == self._shown
         title = one_line(entry.title, TITLE_LENGTH) or "untitled"
         age = wording.relative_time(entry.updated_at, now=wording.clock_seconds())
+        if is_temporary(entry.id):
+            age = "temporary"
         if entry.id in self._writing:
             age = "writing"
         mark = ("▌", "$accent") if current else (" ", "")

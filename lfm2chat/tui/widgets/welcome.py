@@ -21,6 +21,7 @@ SHORT = {
 }
 
 
+TEMPORARY_NOTE = "Temporary: gone when the app is closed."
 GUIDE_NOTE = "The guide knows lfm2chat; F3 brings the others."
 
 
@@ -36,11 +37,14 @@ class Welcome(Vertical):
         )
         yield Static(Content("Nothing you write leaves it."), classes="welcome-note", markup=False)
         yield Static(_keys(), classes="welcome-keys", markup=False)
-        yield Static(Content(GUIDE_NOTE), id="welcome-guide", markup=False)
+        yield Static("", id="welcome-note", markup=False)
 
-    def show_guide(self, answers: bool) -> None:
-        """Whether the built-in guide ``answers``: people should know what it is not for."""
-        self.query_one("#welcome-guide").display = answers
+    def describe(self, *, guide: bool, temporary: bool) -> None:
+        """Say what people should know: that the ``guide`` answers, that nothing is kept."""
+        note = TEMPORARY_NOTE if temporary else GUIDE_NOTE if guide else ""
+        line = self.query_one("#welcome-note", Static)
+        line.display = bool(note)
+        line.update(Content(note))
 
 
 def _keys() -> Content:
