@@ -34,6 +34,10 @@ WIDE = 100
 _OF_THE_APP = ("quit", "palette", "copy_or_quit", "models")
 
 
+# The editor has meanings of its own for these keys.
+_BEFORE_THE_EDITOR = ("quit", "temporary")
+
+
 def action_of(command: Command) -> str:
     """The Textual action that carries ``command`` out, seen from the chat screen."""
     return f"app.{command.id}" if command.id in _OF_THE_APP else command.id
@@ -49,7 +53,7 @@ def registry_bindings() -> list[BindingType]:
             show=entry.footer,
             tooltip=entry.help,
             id=entry.id,
-            priority=entry.id == "quit",
+            priority=entry.id in _BEFORE_THE_EDITOR,
         )
         for entry in COMMANDS
         if entry.scope == "app"
