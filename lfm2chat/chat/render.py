@@ -68,11 +68,12 @@ class Renderer:
             ArithmeticError,
             AttributeError,
             LookupError,
+            MemoryError,
             RecursionError,
             TypeError,
             ValueError,
         ) as error:  # what the expressions of a template can raise
-            raise _failure(str(error)) from error
+            raise _failure(str(error) or type(error).__name__) from error
 
 
 def _render_in_child(source: str, renders: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -5,11 +5,12 @@ gigabyte. So a template runs in one of two ways, and which one is decided once, 
 
 *Bounded* templates run in process. :func:`is_bounded` accepts only what LFM2's templates are
 made of (if, for, set, string constants, +, a few filters and methods), at most 600 nodes, and
-loops over ``messages`` or ``tools`` only. While they run, a :class:`Meter` counts: each step of
-a loop looks at the clock, and everything that makes a longer string (+, tojson) or prints one
-pays from one allowance. No other accepted operation gives more than it was given. What is
-accepted therefore ends, in bounded time and memory, whatever the messages are. No list of
-known templates is needed, and none could be complete.
+loops over ``messages`` or ``tools`` and parts of them only. While they run, a :class:`Meter`
+counts: each step of a loop looks at the clock, and everything that makes a string or a list (+,
+tojson, trim, split, ...) or prints one pays from one allowance, for copies too: a template could
+keep a hundred of them. No other accepted operation makes anything. What is accepted therefore
+ends, in bounded time and memory, whatever the messages are. No list of known templates is
+needed, and none could be complete.
 
 Every other template runs in a child process (:func:`main`, started by
 :mod:`lfm2chat.chat.render`) with limits on memory and CPU time, which is slower (a tenth of a
@@ -21,7 +22,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
@@ -41,6 +42,7 @@ MEMORY_LIMIT_BYTES: Final = 512 * 2**20
 _MAX_MADE_CHARS: Final = 32 * 2**20
 _MAX_NODES: Final = 600
 _METER: Final = "_meter"
+_ITEM_CHARS: Final = 16  # what an item of a list takes beside its text, in characters
 
 _LOOPED: Final = frozenset({"messages", "tools"})
 _FILTERS: Final = frozenset(
@@ -54,6 +56,8 @@ _FUNCTIONS: Final = frozenset({"namespace", "raise_exception"})
 _METHODS: Final = frozenset(
     {"strip", "lstrip", "rstrip", "split", "rsplit", "startswith", "endswith", "get"}
 )
+_SPLITTING: Final = frozenset({"split", "rsplit"})
+_COPYING: Final = _SPLITTING | {"strip", "lstrip", "rstrip"}
 _NODES: Final = (
     nodes.Template,
     nodes.Output,
@@ -160,7 +164,7 @@ class _Namespace(Namespace):
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja as transformers 5.23 sets it up, with a meter on what + makes."""
+    """Jinja as transformers 5.23 sets it up, with a meter on what + and methods make."""
 
     intercepted_binops = frozenset({"+"})
 
@@ -172,9 +176,16 @@ class _Environment(ImmutableSandboxedEnvironment):
         right: Any,
     ) -> Any:
         result = left + right
-        if not isinstance(result, int | float):
-            context[_METER].pay(len(result))
+        context[_METER].pay(_size(result))
         return result
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        text = getattr(obj, "__self__", None)
+        if isinstance(text, str) and obj.__name__ in _COPYING:
+            context[_METER].pay(len(text))
+            if obj.__name__ in _SPLITTING:
+                context[_METER].pay(_ITEM_CHARS * _pieces(text, *args, **kwargs))
+        return super().call(context, obj, *args, **kwargs)
 
 
 def environment() -> jinja2.Environment:
@@ -183,6 +194,8 @@ def environment() -> jinja2.Environment:
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, LoopControlExtension]
     )
     env.filters["tojson"] = _tojson
+    for name in ("trim", "lower", "upper"):
+        env.filters[name] = _paid(env.filters[name])
     env.globals.clear()
     env.globals.update(
         namespace=_Namespace, raise_exception=_raise_exception, strftime_now=_strftime_now
@@ -275,6 +288,8 @@ def _is_plain(node: nodes.Node) -> bool:  # noqa: PLR0911  # one line for each k
             return not node.name.startswith("_")
         case nodes.Getattr():
             return not node.attr.startswith("_")
+        case nodes.Getitem(arg=nodes.Slice()):
+            return _is_looped(node)  # that of a text would be a copy that pays nothing
         case _:
             return isinstance(node, _NODES)
 
@@ -301,6 +316,37 @@ def _is_looped(node: nodes.Node) -> bool:
 def _is_own_name(node: nodes.Node) -> bool:
     """Whether ``node`` is a single name that a template may give a value to."""
     return isinstance(node, nodes.Name) and node.name not in _LOOPED | _FUNCTIONS
+
+
+def _size(value: Any) -> int:
+    """About as many characters as ``value`` has when it is printed; 0 for a number."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(_ITEM_CHARS + _size(key) + _size(one) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        # Without the clock of a metered list: this is no loop of the template's.
+        return sum(_ITEM_CHARS + _size(one) for one in tuple(value))
+    return 0
+
+
+def _pieces(text: str, sep: Any = None, maxsplit: Any = -1, **_: Any) -> int:
+    """At most so many pieces does ``text.split(sep, maxsplit)`` give; Jinja adds arguments."""
+    found = text.count(sep) + 1 if isinstance(sep, str) and sep else len(text) // 2 + 1
+    limited = isinstance(maxsplit, int) and 0 <= maxsplit < found
+    return maxsplit + 1 if limited else found
+
+
+def _paid(copying: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter ``copying``, which pays for what it makes."""
+
+    @pass_context
+    def paid(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
+        result = copying(value, *args, **kwargs)
+        context[_METER].pay(_size(result))
+        return result
+
+    return paid
 
 
 def _refuse_private(name: object) -> None:

@@ -66,6 +66,17 @@ def test_the_context_is_the_products_or_the_settings_but_never_above_the_models(
     assert load("Short", context_tokens=65_536).context_tokens == 512
 
 
+def test_a_context_of_a_trillion_tokens_costs_nothing_and_is_cut_to_the_products(load, make_model):
+    make_model("Endless", max_position_embeddings=10**12)
+    for precision in ("float32", "int8"):
+        loaded = load("Endless", precision=precision)
+        question = [PromptMessage(Role.USER, "hello")]
+        few = SamplingParams(max_new_tokens=2)
+        steps = list(answer(loaded, WarmContexts(), question, sampling=few))
+        assert loaded.context_tokens == 32_768
+        assert isinstance(steps[-1], Answer)
+
+
 def test_other_weights_or_another_precision_have_another_fingerprint(load, make_model):
     folder = make_model("Stranger")
     first = load("Stranger").fingerprint
