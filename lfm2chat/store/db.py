@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lfm2chat.errors import DiskFullError, Lfm2ChatError, NewerStoreError, StoreError
 from lfm2chat.paths import PRIVATE_DIR, PRIVATE_FILE
+from lfm2chat.store.disks import network_of
 
 APPLICATION_ID = 0x4C464D32
 """``LFM2`` in ASCII, in the file's header: whose database this is."""
@@ -87,7 +88,7 @@ def open_writer(path: Path, *, newest_version: int) -> sqlite3.Connection:
         _tighten(path)
         connection = _connect(path, read_only=False)
         try:
-            _use_wal(connection)
+            _use_journal(connection, network=network_of(path))
             for pragma in _WRITER_PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
         except BaseException:
@@ -254,18 +255,20 @@ def _tighten(path: Path) -> None:
             continue
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging, once in the life of the file.
+def _use_journal(connection: sqlite3.Connection, *, network: str) -> None:
+    """Switch to write-ahead logging, once in the life of the file; over a network, away from it.
 
     Two processes that make the store at the same moment meet here, and SQLite answers the
     second one at once, without its busy timeout.
     """
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+    mode = "truncate" if network else "wal"
+    # Only the log is remembered by the file; the other way is each connection's own.
+    if not network and connection.execute("PRAGMA journal_mode").fetchone()[0] == mode:
         return
     give_up = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA journal_mode={mode}")
         except sqlite3.OperationalError as error:
             busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             if not busy or time.monotonic() > give_up:
