@@ -7,6 +7,7 @@ answers are the guide's own, and no speed is shown, since none is measured here.
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from pathlib import Path
 import lfm2chat
 from lfm2chat.chat.turns import MessageStatus
 from lfm2chat.paths import Paths
-from lfm2chat.runtime import ChatService
+from lfm2chat.runtime import ChatService, Event
+from lfm2chat.runtime.recommend import prospects
 from lfm2chat.settings import Settings
 from lfm2chat.spec import FinishReason
 from lfm2chat.store import Store
@@ -48,6 +50,7 @@ SHOTS = (
     Shot("chat", 112, 34),
     Shot("sampling", 132, 36, keys=("f4",)),
     Shot("models", 100, 30, keys=("f3",)),
+    Shot("temporary", 100, 30, keys=("f6",)),
     Shot("help", 100, 40, keys=("f1",)),
     Shot("dawn", 112, 34, theme="dawn"),
     Shot("narrow", 80, 24),
@@ -95,8 +98,17 @@ async def take(shot: Shot, paths: Paths) -> None:
     """Open the app, press the keys, write the picture."""
     settings = Settings(animations=False, theme=shot.theme)
     store = Store.open(paths.store)
+
+    def serve(emit: Callable[[Event], None]) -> ChatService:
+        service = ChatService(paths=paths, settings=settings, store=store, emit=emit)
+        # Of a machine that is always the same; no speed, since none is measured here.
+        service.downloads.prospects = lambda: prospects(  # type: ignore[method-assign]
+            free_memory_bytes=8 * 10**9, free_disk_bytes=90 * 10**9, machine=None
+        )
+        return service
+
     app = Lfm2ChatApp(
-        lambda emit: ChatService(paths=paths, settings=settings, store=store, emit=emit),
+        serve,
         paths=paths,
         settings=settings,
     )
@@ -121,6 +133,7 @@ def main() -> None:
     """Draw all of them."""
     wording.clock_seconds = lambda: NOON
     with tempfile.TemporaryDirectory() as home:
+        os.environ["HF_HUB_CACHE"] = home  # nor the models that other programs have here
         paths = Paths.under(Path(home))
         paths.create()
         with Store.open(paths.store, clock=clock().__next__) as store:
