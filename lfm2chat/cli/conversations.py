@@ -169,6 +169,7 @@ def delete_command(
     """Move a conversation to the trash, or delete it for ever."""
     paths = prepare_folders()
     with Store.open(paths.store) as store:
+        _tell_state(store)
         title = one_line(store.conversation(number).title, TITLE_WIDTH)
         # What the model made of it is conversation data too.
         if forever:
@@ -234,8 +235,13 @@ def _speaker(message: Message) -> str:
 
 @contextmanager
 def _open_store() -> Iterator[Store]:
-    store = Store.open(prepare_folders().store)
-    try:
+    with Store.open(prepare_folders().store) as store:
+        _tell_state(store)
         yield store
-    finally:
-        store.close()
+
+
+def _tell_state(store: Store) -> None:
+    """Say on stderr what is not as usual with the store; the command goes on."""
+    if store.why_read_only is not None:
+        narrate(f"lfm2chat: {store.why_read_only}")
+        narrate(f"  {store.why_read_only.hint}")

@@ -13,18 +13,23 @@ from typing import Any, Self
 
 from lfm2chat.chat.attachments import Attachment, attached
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus
-from lfm2chat.errors import NewerStoreError, StoreError
+from lfm2chat.errors import Lfm2ChatError, NewerStoreError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.backups import back_up, is_due
-from lfm2chat.store.db import open_writer, storage_errors
+from lfm2chat.store.db import is_refused_write, open_writer, require_writable, storage_errors
 from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.library import Library
 from lfm2chat.store.memory import NOWHERE, MemoryReaders, MemoryWriter, open_empty
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
-from lfm2chat.store.read_only import RefusingWriter, require_readable
+from lfm2chat.store.read_only import (
+    RefusingWriter,
+    only_read,
+    read_unwritable,
+    require_readable,
+)
 from lfm2chat.store.readers import Readers
 from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
 from lfm2chat.store.search_index import follow, indexed, rebuild
@@ -45,7 +50,7 @@ class Store(Library):
     process has gone, or when its own store is closed before it is finished.
 
     A file that a newer version made is only read: every write fails with ``why_read_only``, and
-    the file stays as it is, byte for byte.
+    the file stays as it is, byte for byte. So is one that cannot be written.
     """
 
     def __init__(
@@ -76,26 +81,21 @@ class Store(Library):
 
         Raises:
             NewerStoreError: A newer version made it, and it has another shape than ours.
-            StoreError: Not a file of ours, damaged, or not writable.
-            DiskFullError: No space for it.
+            StoreError: Not a file of ours, damaged, or neither there nor to be made.
+            DiskFullError: No space for a new one.
         """
         path = path.absolute()
         lease = WriterLease.of_this_process()
         try:
-            connection = open_writer(path, newest_version=NEWEST_VERSION)
+            connection = _open(path, lease)
         except NewerStoreError as error:
             require_readable(path, error)
-            return cls(RefusingWriter(error), path, lease=lease, clock=clock)
-        try:
-            with storage_errors(path):
-                if 0 < version(connection) < NEWEST_VERSION:
-                    back_up(path)
-                migrate(connection)
-                follow(connection)
-                _recover(connection, lease)
-        except BaseException:
-            connection.close()
-            raise
+            return cls(RefusingWriter(only_read(error)), path, lease=lease, clock=clock)
+        except Lfm2ChatError as error:
+            if not is_refused_write(error):
+                raise
+            why, readers = read_unwritable(path, error)
+            return cls(RefusingWriter(why), path, lease=lease, clock=clock, readers=readers)
         return cls(StoreWriter(connection, path), path, lease=lease, clock=clock)
 
     @classmethod
@@ -368,6 +368,23 @@ class Store(Library):
             connection.execute("INSERT OR REPLACE INTO unsent (id, draft) VALUES (1, ?)", (text,))
 
         return self._writer.submit(keep)
+
+
+def _open(path: Path, lease: WriterLease) -> sqlite3.Connection:
+    """The writing connection to a file of the newest schema, without answers of the dead."""
+    connection = open_writer(path, newest_version=NEWEST_VERSION)
+    try:
+        with storage_errors(path):
+            require_writable(path)
+            if 0 < version(connection) < NEWEST_VERSION:
+                back_up(path)
+            migrate(connection)
+            follow(connection)
+            _recover(connection, lease)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _recover(connection: sqlite3.Connection, lease: WriterLease) -> None:
