@@ -196,7 +196,8 @@ def restore_command(number: Number) -> None:
 def backup_command() -> None:
     """Copy all conversations into the folder of backups; the last three copies are kept."""
     paths = prepare_folders()
-    Store.open(paths.store).close()
+    with Store.open(paths.store) as store:
+        _tell_state(store)
     print(safe(os.fspath(back_up(paths.store))))
 
 
@@ -242,6 +243,9 @@ def _open_store() -> Iterator[Store]:
 
 def _tell_state(store: Store) -> None:
     """Say on stderr what is not as usual with the store; the command goes on."""
+    if store.notice is not None:
+        narrate(f"lfm2chat: {store.notice.message}")
+        narrate(f"  {store.notice.hint}")
     if store.why_read_only is not None:
         narrate(f"lfm2chat: {store.why_read_only}")
         narrate(f"  {store.why_read_only.hint}")

@@ -18,7 +18,13 @@ from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.backups import back_up, is_due
-from lfm2chat.store.db import is_refused_write, open_writer, require_writable, storage_errors
+from lfm2chat.store.db import (
+    is_damage,
+    is_refused_write,
+    open_writer,
+    require_writable,
+    storage_errors,
+)
 from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.library import Library
 from lfm2chat.store.memory import NOWHERE, MemoryReaders, MemoryWriter, open_empty
@@ -32,6 +38,7 @@ from lfm2chat.store.read_only import (
 )
 from lfm2chat.store.readers import Readers
 from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
+from lfm2chat.store.salvage import Notice, require_whole, set_aside
 from lfm2chat.store.search_index import follow, indexed, rebuild
 from lfm2chat.store.writer import StoreWriter
 
@@ -50,7 +57,8 @@ class Store(Library):
     process has gone, or when its own store is closed before it is finished.
 
     A file that a newer version made is only read: every write fails with ``why_read_only``, and
-    the file stays as it is, byte for byte. So is one that cannot be written.
+    the file stays as it is, byte for byte. So is one that cannot be written. A damaged one was set
+    aside when it was opened; ``notice`` says what came back.
     """
 
     def __init__(
@@ -61,11 +69,13 @@ class Store(Library):
         lease: WriterLease,
         clock: Callable[[], float],
         readers: Readers | None = None,
+        notice: Notice | None = None,
     ) -> None:
         """Take over the writer of an opened file, and what reads it if that is no file; use
         :meth:`open` or :meth:`in_memory`.
         """
         self.path = path
+        self.notice = notice
         self._lease = lease
         self._clock = clock
         self._writer = writer
@@ -81,7 +91,7 @@ class Store(Library):
 
         Raises:
             NewerStoreError: A newer version made it, and it has another shape than ours.
-            StoreError: Not a file of ours, damaged, or neither there nor to be made.
+            StoreError: Not a file of ours, damaged and in use, or neither there nor to be made.
             DiskFullError: No space for a new one.
         """
         path = path.absolute()
@@ -92,6 +102,15 @@ class Store(Library):
             require_readable(path, error)
             return cls(RefusingWriter(only_read(error)), path, lease=lease, clock=clock)
         except Lfm2ChatError as error:
+            if is_damage(error):
+                notice = set_aside(path, error, lambda: _open(path, lease).close())
+                return cls(
+                    StoreWriter(_open(path, lease), path),
+                    path,
+                    lease=lease,
+                    clock=clock,
+                    notice=notice,
+                )
             if not is_refused_write(error):
                 raise
             why, readers = read_unwritable(path, error)
@@ -371,7 +390,10 @@ class Store(Library):
 
 
 def _open(path: Path, lease: WriterLease) -> sqlite3.Connection:
-    """The writing connection to a file of the newest schema, without answers of the dead."""
+    """The writing connection to a whole file of the newest schema, without answers of the dead."""
+    # A log lies there after a crash, or while another process has the store open.
+    with storage_errors(path):
+        has_log = Path(f"{path}-wal").exists()
     connection = open_writer(path, newest_version=NEWEST_VERSION)
     try:
         with storage_errors(path):
@@ -379,6 +401,7 @@ def _open(path: Path, lease: WriterLease) -> sqlite3.Connection:
             if 0 < version(connection) < NEWEST_VERSION:
                 back_up(path)
             migrate(connection)
+            require_whole(path, connection, thoroughly=has_log)
             follow(connection)
             _recover(connection, lease)
     except BaseException:
