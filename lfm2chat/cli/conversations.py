@@ -169,6 +169,7 @@ def delete_command(
     """Move a conversation to the trash, or delete it for ever."""
     paths = prepare_folders()
     with Store.open(paths.store) as store:
+        _tell_state(store)
         title = one_line(store.conversation(number).title, TITLE_WIDTH)
         # What the model made of it is conversation data too.
         if forever:
@@ -195,7 +196,8 @@ def restore_command(number: Number) -> None:
 def backup_command() -> None:
     """Copy all conversations into the folder of backups; the last three copies are kept."""
     paths = prepare_folders()
-    Store.open(paths.store).close()
+    with Store.open(paths.store) as store:
+        _tell_state(store)
     print(safe(os.fspath(back_up(paths.store))))
 
 
@@ -234,8 +236,16 @@ def _speaker(message: Message) -> str:
 
 @contextmanager
 def _open_store() -> Iterator[Store]:
-    store = Store.open(prepare_folders().store)
-    try:
+    with Store.open(prepare_folders().store) as store:
+        _tell_state(store)
         yield store
-    finally:
-        store.close()
+
+
+def _tell_state(store: Store) -> None:
+    """Say on stderr what is not as usual with the store; the command goes on."""
+    if store.notice is not None:
+        narrate(f"lfm2chat: {store.notice.message}")
+        narrate(f"  {store.notice.hint}")
+    if store.why_read_only is not None:
+        narrate(f"lfm2chat: {store.why_read_only}")
+        narrate(f"  {store.why_read_only.hint}")

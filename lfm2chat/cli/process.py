@@ -60,12 +60,20 @@ def open_log(path: Path) -> None:
 def prepare_folders() -> Paths:
     """The user's folders, made if they were missing, with the log open.
 
+    Where a store is that can be read, folders that cannot be written are no error: there is no
+    log then, and what does need to write says so itself.
+
     Raises:
-        StoreError: They cannot be made or written.
+        StoreError: They cannot be made or written, and hold no store.
     """
     paths = Paths.from_environment()
-    paths.create()
-    open_log(paths.log_file)
+    try:
+        paths.create()
+        open_log(paths.log_file)
+    except StoreError:
+        if not os.access(paths.store, os.R_OK):
+            raise
+        logging.getLogger().addHandler(logging.NullHandler())
     return paths
 
 

@@ -176,6 +176,14 @@ class SaveFailed:
     hint: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoreMended:
+    """The store was damaged; what could be read of it goes on, and the damaged file is kept."""
+
+    message: str
+    hint: str
+
+
 Event = (
     ModelLoading
     | ModelPacking
@@ -192,4 +200,5 @@ Event = (
     | TurnFailed
     | ConversationChanged
     | SaveFailed
+    | StoreMended
 )

@@ -56,7 +56,8 @@ def find_everything(paths: Paths) -> list[tuple[Path, int]]:
     """
     store = paths.store
     known = [
-        store, *store.parent.glob(f"{store.name}-*"), store.parent / "backups", paths.models,
+        store, *store.parent.glob(f"{store.name}-*"),
+        *store.parent.glob(f"{store.name}.corrupt-*"), store.parent / "backups", paths.models,
         paths.packed, paths.contexts, paths.kernels, paths.machine,
         paths.config_file, paths.user_themes, *paths.log.glob(f"{paths.log_file.name}*"),
     ]  # fmt: skip

@@ -33,6 +33,7 @@ from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     SaveFailed,
+    StoreMended,
     TurnAccepted,
     TurnFailed,
     TurnFinished,
@@ -100,11 +101,13 @@ class ChatService:
     def start(self, model: str = "") -> None:
         """Start the worker and let it load ``model``, or the one that was used last.
 
-        A store that can only be read is told of by :class:`SaveFailed`; another one is copied
-        where that is due.
+        A store that can only be read is told of by :class:`SaveFailed`, one that was damaged by
+        :class:`StoreMended`; one that can be written is copied where that is due.
         """
         self._worker.start()
         if self._store is not None:
+            if (notice := self._store.notice) is not None:
+                self._emit(StoreMended(notice.message, notice.hint))
             why = self._store.why_read_only
             if why is not None:
                 self._emit(SaveFailed(str(why), why.hint))

@@ -13,20 +13,32 @@ from typing import Any, Self
 
 from lfm2chat.chat.attachments import Attachment, attached
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus
-from lfm2chat.errors import NewerStoreError, StoreError
+from lfm2chat.errors import Lfm2ChatError, NewerStoreError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.backups import back_up, is_due
-from lfm2chat.store.db import open_writer, storage_errors
+from lfm2chat.store.db import (
+    is_damage,
+    is_refused_write,
+    open_writer,
+    require_writable,
+    storage_errors,
+)
 from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.library import Library
 from lfm2chat.store.memory import NOWHERE, MemoryReaders, MemoryWriter, open_empty
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
-from lfm2chat.store.read_only import RefusingWriter, require_readable
+from lfm2chat.store.read_only import (
+    RefusingWriter,
+    only_read,
+    read_unwritable,
+    require_readable,
+)
 from lfm2chat.store.readers import Readers
 from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
+from lfm2chat.store.salvage import Notice, require_whole, set_aside
 from lfm2chat.store.search_index import follow, indexed, rebuild
 from lfm2chat.store.writer import StoreWriter
 
@@ -45,7 +57,8 @@ class Store(Library):
     process has gone, or when its own store is closed before it is finished.
 
     A file that a newer version made is only read: every write fails with ``why_read_only``, and
-    the file stays as it is, byte for byte.
+    the file stays as it is, byte for byte. So is one that cannot be written. A damaged one was set
+    aside when it was opened; ``notice`` says what came back.
     """
 
     def __init__(
@@ -56,11 +69,13 @@ class Store(Library):
         lease: WriterLease,
         clock: Callable[[], float],
         readers: Readers | None = None,
+        notice: Notice | None = None,
     ) -> None:
         """Take over the writer of an opened file, and what reads it if that is no file; use
         :meth:`open` or :meth:`in_memory`.
         """
         self.path = path
+        self.notice = notice
         self._lease = lease
         self._clock = clock
         self._writer = writer
@@ -76,26 +91,30 @@ class Store(Library):
 
         Raises:
             NewerStoreError: A newer version made it, and it has another shape than ours.
-            StoreError: Not a file of ours, damaged, or not writable.
-            DiskFullError: No space for it.
+            StoreError: Not a file of ours, damaged and in use, or neither there nor to be made.
+            DiskFullError: No space for a new one.
         """
         path = path.absolute()
         lease = WriterLease.of_this_process()
         try:
-            connection = open_writer(path, newest_version=NEWEST_VERSION)
+            connection = _open(path, lease)
         except NewerStoreError as error:
             require_readable(path, error)
-            return cls(RefusingWriter(error), path, lease=lease, clock=clock)
-        try:
-            with storage_errors(path):
-                if 0 < version(connection) < NEWEST_VERSION:
-                    back_up(path)
-                migrate(connection)
-                follow(connection)
-                _recover(connection, lease)
-        except BaseException:
-            connection.close()
-            raise
+            return cls(RefusingWriter(only_read(error)), path, lease=lease, clock=clock)
+        except Lfm2ChatError as error:
+            if is_damage(error):
+                notice = set_aside(path, error, lambda: _open(path, lease).close())
+                return cls(
+                    StoreWriter(_open(path, lease), path),
+                    path,
+                    lease=lease,
+                    clock=clock,
+                    notice=notice,
+                )
+            if not is_refused_write(error):
+                raise
+            why, readers = read_unwritable(path, error)
+            return cls(RefusingWriter(why), path, lease=lease, clock=clock, readers=readers)
         return cls(StoreWriter(connection, path), path, lease=lease, clock=clock)
 
     @classmethod
@@ -368,6 +387,27 @@ class Store(Library):
             connection.execute("INSERT OR REPLACE INTO unsent (id, draft) VALUES (1, ?)", (text,))
 
         return self._writer.submit(keep)
+
+
+def _open(path: Path, lease: WriterLease) -> sqlite3.Connection:
+    """The writing connection to a whole file of the newest schema, without answers of the dead."""
+    # A log lies there after a crash, or while another process has the store open.
+    with storage_errors(path):
+        has_log = Path(f"{path}-wal").exists()
+    connection = open_writer(path, newest_version=NEWEST_VERSION)
+    try:
+        with storage_errors(path):
+            require_writable(path)
+            if 0 < version(connection) < NEWEST_VERSION:
+                back_up(path)
+            migrate(connection)
+            require_whole(path, connection, thoroughly=has_log)
+            follow(connection)
+            _recover(connection, lease)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _recover(connection: sqlite3.Connection, lease: WriterLease) -> None:

@@ -28,6 +28,9 @@ APPLICATION_ID = 0x4C464D32
 
 BUSY_TIMEOUT_S = 5.0
 
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+
 _WRITER_PRAGMAS = (
     "wal_autocheckpoint=0",  # StoreWriter does it, under the write lock
     "synchronous=FULL",
@@ -84,7 +87,7 @@ def open_writer(path: Path, *, newest_version: int) -> sqlite3.Connection:
     """
     with storage_errors(path):
         _make_private(path)
-        _refuse_foreign(path, newest_version)
+        refuse_foreign(path, newest_version)
         _tighten(path)
         connection = _connect(path, read_only=False)
         try:
@@ -97,14 +100,16 @@ def open_writer(path: Path, *, newest_version: int) -> sqlite3.Connection:
     return connection
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
+def open_reader(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     """A connection that cannot write, for one thread's reads beside the writer.
+
+    ``immutable``: nobody writes, and no log is beside the file; it needs no shared memory then.
 
     Raises:
         StoreError: The file cannot be opened.
     """
     with storage_errors(path):
-        connection = _connect(path, read_only=True)
+        connection = _connect(path, read_only=True, immutable=immutable)
         try:
             for pragma in _READER_PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
@@ -155,6 +160,52 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise as_store_error(error, path) from error
 
 
+def is_damage(error: Lfm2ChatError) -> bool:
+    """Whether ``error`` of :func:`storage_errors` says that the file is no whole database."""
+    cause = error.__cause__
+    codes = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+    return isinstance(cause, sqlite3.Error) and _primary_code(cause) in codes
+
+
+def is_refused_write(error: Lfm2ChatError) -> bool:
+    """Whether ``error`` of :func:`storage_errors` may leave reading possible."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        codes = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+        return isinstance(error, DiskFullError) or _primary_code(cause) in codes
+    return isinstance(cause, OSError) and (
+        isinstance(error, DiskFullError) or cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    )
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a file that SQLite would open for reading, without a word, when asked for more.
+
+    Raises:
+        PermissionError: Its mode or its disk forbids writing.
+    """
+    effective = os.access in os.supports_effective_ids
+    if not os.access(path, os.W_OK, effective_ids=effective):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def is_ours(path: Path) -> bool | None:
+    """Whose file it is by its first bytes alone; None where they are no database's.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        return None
+    return int.from_bytes(header[68:72], "big") == APPLICATION_ID
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def newer_store(path: Path, version: int, newest_version: int) -> NewerStoreError:
     """The error for a file whose schema is above the highest that this program understands."""
     return NewerStoreError(
@@ -181,8 +232,10 @@ def _from_os_error(error: OSError, path: Path) -> Lfm2ChatError:
     )
 
 
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+def _connect(path: Path, *, read_only: bool, immutable: bool = False) -> sqlite3.Connection:
     uri = path.absolute().as_uri() + ("?mode=ro" if read_only else "?mode=rw")
+    if immutable:
+        uri += "&immutable=1"
     connection = sqlite3.connect(
         uri,
         uri=True,
@@ -225,9 +278,15 @@ def _refuse_other_kinds(path: Path) -> None:
         )
 
 
-def _refuse_foreign(path: Path, newest_version: int) -> None:
-    """Look at the header through a read-only connection, which cannot even checkpoint."""
-    connection = _connect(path, read_only=True)
+def refuse_foreign(path: Path, newest_version: int, *, immutable: bool = False) -> None:
+    """Look at the header through a read-only connection, which cannot even checkpoint.
+
+    Raises:
+        NewerStoreError: A newer version made it.
+        StoreError: Another program made it.
+        sqlite3.Error: It cannot be read.
+    """
+    connection = _connect(path, read_only=True, immutable=immutable)
     try:
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -15,8 +15,10 @@ from lfm2chat.store.db import open_reader, storage_errors
 class Readers:
     """A read-only connection per thread, closed with the store or after its thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, immutable: bool = False) -> None:
+        """``immutable`` as for :func:`~lfm2chat.store.db.open_reader`."""
         self._path = path
+        self._immutable = immutable
         self._lock = threading.Lock()
         self._of_thread: dict[threading.Thread, tuple[threading.Lock, sqlite3.Connection]] = {}
         self._closed = False
@@ -52,7 +54,7 @@ class Readers:
                 return entry
             for thread in [thread for thread in self._of_thread if not thread.is_alive()]:
                 self._of_thread.pop(thread)[1].close()
-            entry = threading.Lock(), open_reader(self._path)
+            entry = threading.Lock(), open_reader(self._path, immutable=self._immutable)
             self._of_thread[threading.current_thread()] = entry
             return entry
 

@@ -24,16 +24,17 @@ FORGET_MODIFIED_KEYS = "\x1b[>4;0m"
 
 @contextmanager
 def redirect_native_stderr(log_file: Path) -> Iterator[None]:
-    """Send what native code writes to descriptor 2 to ``log_file`` (0600, appended).
+    """Send what native code writes to descriptor 2 to ``log_file`` (0600, appended), or nowhere
+    where that cannot be written.
 
     Everything is as before when the block ends. The folder of ``log_file`` must exist. Call it
     before ``App.run()``, on the main thread.
-
-    Raises:
-        OSError: The log file cannot be opened.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
-    log = os.open(log_file, flags, 0o600)
+    try:
+        log = os.open(log_file, flags, 0o600)
+    except OSError:
+        log = os.open(os.devnull, os.O_WRONLY)
     if sys.stderr is not None:
         sys.stderr.flush()
     screen = os.fdopen(os.dup(STDERR), "w", encoding="utf-8", errors="replace")

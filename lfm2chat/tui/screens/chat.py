@@ -27,6 +27,7 @@ from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     SaveFailed,
+    StoreMended,
     TextDelta,
     TurnAccepted,
     TurnFailed,
@@ -136,7 +137,7 @@ class ChatScreen(ChatRegions):
                 self._upsert(event.conversation)
             case ModelLoaded():
                 self._show_sampling()
-            case ModelFailed() | SaveFailed():
+            case ModelFailed() | SaveFailed() | StoreMended():
                 self._tell(event.message, event.hint)
             case DownloadEnded() if event.message:
                 self._tell(event.message, event.hint)
