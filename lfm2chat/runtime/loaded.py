@@ -124,6 +124,12 @@ def load_model(
             f"its embedding {config.vocab_size}",
             hint="the folder mixes the files of two models: fetch it again",
         )
+    if tokenizer.highest_id >= config.vocab_size:
+        raise TokenizerError(
+            f"the tokenizer of {entry.name} has a token {tokenizer.highest_id}, "
+            f"the highest of its embedding is {config.vocab_size - 1}",
+            hint="the folder mixes the files of two models: fetch it again",
+        )
     weights = _weights_fingerprint(opened)  # before they are read: a later change is a miss
     runs = _run(
         opened,

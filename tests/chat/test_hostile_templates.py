@@ -78,8 +78,7 @@ HERE = [
     LISTS + "{{ x | tojson }}",
     "{% set x = messages %}" + "{% set x = x + x %}" * 10 + times("{% set a# = x | tojson %}", 60),
     "{% for m in messages %}" * 3 + "{% set x = m.content + 'x' %}" + "{% endfor %}" * 3,
-    "{% set ns = namespace(x='ab') %}{% for m in messages %}"
-    "{% set ns.x = ns.x + ns.x %}{% endfor %}",
+    "{% set n = namespace(x='ab') %}{% for m in messages %}{% set n.x = n.x + n.x %}{% endfor %}",
     "{% set x = namespace() %}" + "{% set x = namespace(a=x, b=x) %}" * 60 + "{{ x }}",
     "{{ messages | tojson }}" * 200,
     "{{ messages }}" * 200,
@@ -108,8 +107,7 @@ APART = [
 ]
 ENDLESS = [
     "{{ 9 ** (9 ** 9) }}",
-    "{% for m in messages %}{% for n in messages ~ messages ~ messages %}{% for o in messages %}"
-    "{% for p in messages %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}",
+    "{% for m in messages ~ '' %}" * 4 + "{% endfor %}" * 4,
     "{% for m in messages %}" * 4 + "{{ '' }}" + "{% endfor %}" * 4,
 ]
 

@@ -5,9 +5,11 @@ parent's, so under a large test run it would never be seen to grow.
 """
 
 import json
+import re
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,8 +24,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the peak is rea
 LOAD = """
 import json, resource, sys
 import torch
-from lfm2chat.engine import Lfm2ForCausalLM
+from lfm2chat.engine import Lfm2ForCausalLM, Precision, open_packed
 from lfm2chat.errors import Lfm2ChatError
+from pathlib import Path
 
 def peak():
     for line in open("/proc/self/status"):
@@ -36,6 +39,8 @@ if int(limit):
 before = peak()
 for folder in folders:
     try:
+        if dtype.startswith("int"):
+            open_packed(Path(folder), Precision(dtype))
         model = Lfm2ForCausalLM.from_pretrained(folder, dtype=dtype, device="cpu")
         found = str(model.dtype), float(model.model.embed_tokens.weight[-1].float().abs().sum())
     except Lfm2ChatError as error:
@@ -148,6 +153,31 @@ def test_what_lies_about_its_size_is_refused_before_anything_is_allocated(tmp_pa
     for (lie, (*_, error)), (name, message, grown) in zip(LIES.items(), found, strict=True):
         assert name == error, (lie, message)
         assert grown < 20e6, lie  # what is read and said, and the code for it
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bytes_each"),
+    [
+        ("int8", 1 + 2 / 64),
+        pytest.param("int4", 6 / 8 + 2 / 64, marks=pytest.mark.long),
+        pytest.param("float32", 4, marks=pytest.mark.long),
+    ],
+)
+def test_a_model_too_large_is_refused_with_the_numbers_in_each_precision(
+    dtype, bytes_each, tmp_path
+):
+    config = replace(LARGE, num_attention_heads=64)
+    with without_memory():
+        shapes = {n: tuple(w.shape) for n, w in Lfm2ForCausalLM(config).named_parameters()}
+    write_header(tmp_path, shapes, data_bytes=None)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    ((name, message, grown),) = load(tmp_path, dtype=dtype, limit=4 * 10**9)
+    assert name == "NotEnoughMemoryError", message
+    found = re.search(r"needs about ([\d.]+) GB in (\w+), and ([\d.]+) GB are free", message)
+    assert found is not None, message
+    assert float(found[1]) == pytest.approx(bytes_each * config.num_parameters / 1e9, rel=0.1)
+    assert (found[2], float(found[3]) < 4.0) == (dtype, True)
+    assert grown < 20e6
 
 
 def test_a_model_is_built_without_the_code_that_draws_weights_without_memory():

@@ -233,8 +233,8 @@ def test_2000_mutants_of_a_whole_header_are_read_or_refused(tmp_path):
 
 
 @pytest.mark.long
-def test_mutants_of_five_minutes_are_read_or_refused(tmp_path, capsys):
-    end = time.monotonic() + 290
+def test_mutants_of_four_minutes_are_read_or_refused(tmp_path, capsys):
+    end = time.monotonic() + 240
     path = tmp_path / "m.safetensors"
     tried, read, slowest = read_mutants(path, until=lambda _: time.monotonic() > end)
     with capsys.disabled():

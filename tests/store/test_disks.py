@@ -48,9 +48,7 @@ def test_this_machines_own_list_can_be_read(tmp_path):
 
 
 @pytest.mark.parametrize("was_local", [False, True])
-def test_a_store_over_a_network_has_no_log_and_loses_nothing(
-    path, monkeypatch, finish, was_local
-):
+def test_a_store_over_a_network_has_no_log_and_loses_nothing(path, monkeypatch, finish, was_local):
     if was_local:
         with Store.open(path) as store:
             store.begin_conversation("before", title="t", model="m").result()
