@@ -17,6 +17,7 @@ from lfm2chat.errors import Lfm2ChatError, NewerStoreError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
+from lfm2chat.store.aside import Notice, require_whole, set_aside
 from lfm2chat.store.backups import back_up, is_due
 from lfm2chat.store.db import (
     is_damage,
@@ -38,7 +39,6 @@ from lfm2chat.store.read_only import (
 )
 from lfm2chat.store.readers import Readers
 from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
-from lfm2chat.store.salvage import Notice, require_whole, set_aside
 from lfm2chat.store.search_index import follow, indexed, rebuild
 from lfm2chat.store.writer import StoreWriter
 
