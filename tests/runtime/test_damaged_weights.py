@@ -81,7 +81,9 @@ def first_word(paths, precision):
     return next(step for step in steps if isinstance(step, Writing))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8", "int4"])
+@pytest.mark.parametrize(
+    "precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.long), "int8", "int4"]
+)
 def test_one_number_that_is_none_is_enough_to_end_it_before_the_first_token(
     precision, model, paths
 ):

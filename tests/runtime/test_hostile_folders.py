@@ -13,13 +13,13 @@ import pytest
 import lfm2chat
 
 # Every file that Python opens, compiles, runs or imports while a folder is loaded, as Python's own
-# audit tells it. One model is loaded before: what that imports is ours.
+# audit tells it. Two of them are loaded before: what that imports is ours.
 LOAD = """
 import json, os, sys, threading
 from pathlib import Path
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.loaded import load_model
-from lfm2chat.runtime.models import guide_entry, resolve_model
+from lfm2chat.runtime.models import resolve_model
 from lfm2chat.settings import Settings
 
 NEVER = ("pickle.find_class", "marshal.loads", "import", "os.system", "os.exec", "os.posix_spawn",
@@ -42,11 +42,11 @@ packed = Path(sys.argv[1])  # takes the longer way, by the kernels
 watching = False
 sys.addaudithook(hook)
 for each in settings:
-    load_model(guide_entry(), each)
-    try:
-        load_model(resolve_model(sys.argv[1], Path("/nowhere")), each)
-    except Lfm2ChatError:
-        pass
+    load_model(resolve_model(str(packed), Path("/nowhere")), each)
+try:
+    load_model(resolve_model(sys.argv[-1], Path("/nowhere")), settings[0])
+except Lfm2ChatError:
+    pass
 for folder in sys.argv[1:]:
     for each in settings if Path(folder) == packed else settings[:1]:
         seen.clear()
