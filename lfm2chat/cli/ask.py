@@ -20,7 +20,7 @@ from lfm2chat.runtime.events import (
     ModelLoaded,
     ModelPacking,
     SaveFailed,
-    StoreMended,
+    StoreNotice,
     TextDelta,
     TurnFailed,
     TurnFinished,
@@ -176,7 +176,7 @@ class _Dialogue:
                     return failed
                 case ModelPacking(model=model, share=share) if share == 0:
                     narrate(f"lfm2chat: packing {model}, once; the next start is quick")
-                case StoreMended(message=message, hint=hint):
+                case StoreNotice(message=message, hint=hint):
                     narrate(f"lfm2chat: {message}")
                     narrate(f"  {hint}")
                 case _:

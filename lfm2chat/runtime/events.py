@@ -177,8 +177,8 @@ class SaveFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreMended:
-    """The store was damaged; what could be read of it goes on, and the damaged file is kept."""
+class StoreNotice:
+    """What was found when the store was opened: damage that was mended, a disk that is far away."""
 
     message: str
     hint: str
@@ -200,5 +200,5 @@ Event = (
     | TurnFailed
     | ConversationChanged
     | SaveFailed
-    | StoreMended
+    | StoreNotice
 )

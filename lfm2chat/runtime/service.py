@@ -33,7 +33,7 @@ from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     SaveFailed,
-    StoreMended,
+    StoreNotice,
     TurnAccepted,
     TurnFailed,
     TurnFinished,
@@ -102,12 +102,12 @@ class ChatService:
         """Start the worker and let it load ``model``, or the one that was used last.
 
         A store that can only be read is told of by :class:`SaveFailed`, one that was damaged by
-        :class:`StoreMended`; one that can be written is copied where that is due.
+        :class:`StoreNotice`; one that can be written is copied where that is due.
         """
         self._worker.start()
         if self._store is not None:
             if (notice := self._store.notice) is not None:
-                self._emit(StoreMended(notice.message, notice.hint))
+                self._emit(StoreNotice(notice.message, notice.hint))
             why = self._store.why_read_only
             if why is not None:
                 self._emit(SaveFailed(str(why), why.hint))

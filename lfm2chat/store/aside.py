@@ -26,6 +26,7 @@ from lfm2chat.store.db import (
     open_reader,
     storage_errors,
 )
+from lfm2chat.store.disks import network_of
 from lfm2chat.store.reads import conversation_rows
 from lfm2chat.store.salvage import salvage
 
@@ -112,6 +113,17 @@ def set_aside(path: Path, refusal: Lfm2ChatError, check: Callable[[], None]) -> 
         finally:
             _drop(part)
     return _notice(path, aside, found, copy)
+
+
+def network_notice(path: Path) -> Notice | None:
+    """What to say of a store that lies on another machine; None where it does not."""
+    kind = network_of(path)
+    if not kind:
+        return None
+    return Notice(
+        f"{path} lies on a network disk ({kind}): it is slower there, and only as safe as its locks",
+        "use it from one machine at a time, or set LFM2CHAT_HOME to a folder on this one",
+    )
 
 
 def _notice(path: Path, aside: Path, found: tuple[int, int], copy: Path | None) -> Notice:

@@ -17,7 +17,7 @@ from lfm2chat.errors import Lfm2ChatError, NewerStoreError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
-from lfm2chat.store.aside import Notice, require_whole, set_aside
+from lfm2chat.store.aside import Notice, network_notice, require_whole, set_aside
 from lfm2chat.store.backups import back_up, is_due
 from lfm2chat.store.db import (
     is_damage,
@@ -115,7 +115,8 @@ class Store(Library):
                 raise
             why, readers = read_unwritable(path, error)
             return cls(RefusingWriter(why), path, lease=lease, clock=clock, readers=readers)
-        return cls(StoreWriter(connection, path), path, lease=lease, clock=clock)
+        notice = network_notice(path)
+        return cls(StoreWriter(connection, path), path, lease=lease, clock=clock, notice=notice)
 
     @classmethod
     def in_memory(cls, *, clock: Callable[[], float] = time.time) -> Self:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lfm2chat.store import Store, db, disks
+from lfm2chat.store import Store, aside, db, disks
 
 MOUNTS = """\
 21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
@@ -52,8 +52,10 @@ def test_a_store_over_a_network_has_no_log_and_loses_nothing(path, monkeypatch, 
     if was_local:
         with Store.open(path) as store:
             store.begin_conversation("before", title="t", model="m").result()
-    monkeypatch.setattr(db, "network_of", lambda _: "nfs4")
+    for module in (db, aside):
+        monkeypatch.setattr(module, "network_of", lambda _: "nfs4")
     with Store.open(path) as store, Store.open(path) as other:
+        assert "nfs4" in store.notice.message
         conversation, _, assistant = store.begin_conversation(
             "question", title="t", model="m"
         ).result()

@@ -27,7 +27,7 @@ from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     SaveFailed,
-    StoreMended,
+    StoreNotice,
     TextDelta,
     TurnAccepted,
     TurnFailed,
@@ -137,7 +137,7 @@ class ChatScreen(ChatRegions):
                 self._upsert(event.conversation)
             case ModelLoaded():
                 self._show_sampling()
-            case ModelFailed() | SaveFailed() | StoreMended():
+            case ModelFailed() | SaveFailed() | StoreNotice():
                 self._tell(event.message, event.hint)
             case DownloadEnded() if event.message:
                 self._tell(event.message, event.hint)
