@@ -121,7 +121,7 @@ def network_notice(path: Path) -> Notice | None:
     if not kind:
         return None
     return Notice(
-        f"{path} lies on a network disk ({kind}): it is slower there, and only as safe as its locks",
+        f"{path} lies on a network disk ({kind}): slower, and only as safe as its locks",
         "use it from one machine at a time, or set LFM2CHAT_HOME to a folder on this one",
     )
 
