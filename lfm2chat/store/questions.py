@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 
 from lfm2chat.chat.turns import Conversation, Message
-from lfm2chat.errors import StoreError
+from lfm2chat.errors import Lfm2ChatError, StoreError
 from lfm2chat.store import reads
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.readers import Readers
@@ -18,7 +18,7 @@ class Questions:
     """Reads on a connection of the calling thread, a few milliseconds each."""
 
     def __init__(
-        self, readers: Readers, mend_search: Callable[[], None], why_read_only: StoreError | None
+        self, readers: Readers, mend_search: Callable[[], None], why_read_only: Lfm2ChatError | None
     ) -> None:
         """``mend_search`` makes the indexes anew and returns when that is done."""
         self.why_read_only = why_read_only

@@ -33,7 +33,7 @@ _COPY_TRIES = 3
 class RefusingWriter:
     """Stands where a writer would: takes every operation and runs none. Any thread."""
 
-    def __init__(self, why: StoreError) -> None:
+    def __init__(self, why: Lfm2ChatError) -> None:
         """``why`` says why nothing is written, and what to do."""
         self.why = why
 
@@ -89,7 +89,7 @@ def require_readable(path: Path, refusal: NewerStoreError, *, immutable: bool = 
             ) from error
 
 
-def read_unwritable(path: Path, refusal: Lfm2ChatError) -> tuple[StoreError, Readers]:
+def read_unwritable(path: Path, refusal: Lfm2ChatError) -> tuple[Lfm2ChatError, Readers]:
     """Read a store that cannot be written: why it cannot, and what reads it.
 
     SQLite wants its shared memory beside the file even to read. A file without a log is read
@@ -114,6 +114,7 @@ def read_unwritable(path: Path, refusal: Lfm2ChatError) -> tuple[StoreError, Rea
         f"the disk with {path} is full" if full else f"the folder {path.parent} cannot be written"
     )
     hint = _HINT_FULL if full else _HINT_FOLDER
+    kind = DiskFullError if full else StoreError
     with storage_errors(path):
         if not _log_bytes(path):
             try:
@@ -123,12 +124,12 @@ def read_unwritable(path: Path, refusal: Lfm2ChatError) -> tuple[StoreError, Rea
                 return only_read(newer), Readers(path, immutable=True)
             with contextlib.closing(open_reader(path, immutable=True)) as connection:
                 if version(connection) == NEWEST_VERSION:
-                    why = StoreError(f"{reason}: nothing is saved", hint=hint)
+                    why = kind(f"{reason}: nothing is saved", hint=hint)
                     return why, Readers(path, immutable=True)
         readers, newer_error = _copy(path)
     if newer_error is not None:
         return only_read(newer_error), readers
-    return StoreError(f"{reason}: nothing is saved, and a copy is shown", hint=hint), readers
+    return kind(f"{reason}: nothing is saved, and a copy is shown", hint=hint), readers
 
 
 def _copy(path: Path) -> tuple[Readers, NewerStoreError | None]:

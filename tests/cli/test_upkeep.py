@@ -65,6 +65,7 @@ def test_prune_leaves_a_download_under_way(lfm2chat, used):
 def test_uninstall_data_leaves_nothing(lfm2chat, used, home):
     assert lfm2chat("config", "edit", env={"EDITOR": "true", "VISUAL": ""}).returncode == 0
     assert lfm2chat("conversations", "backup").returncode == 0
+    used.store.with_name(f"{used.store.name}.corrupt-20260101T000000Z").write_text(CANARY)
     refused = lfm2chat("uninstall-data")
     assert (refused.returncode, CANARY in refused.stdout) == (2, False)
     assert used.store.exists()

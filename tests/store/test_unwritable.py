@@ -197,5 +197,5 @@ def test_store_on_a_full_disk_is_read(tmp_path):
     done = _in_a_mount(script, path, disk)
     assert done.returncode == 0, done.stderr
     assert "a zebra" in done.stdout
-    assert "ended with 6" in done.stdout
+    assert "ended with 5" in done.stdout
     assert "is full" in done.stderr
