@@ -158,7 +158,7 @@ def test_what_lies_about_its_size_is_refused_before_anything_is_allocated(tmp_pa
 @pytest.mark.parametrize(
     ("dtype", "bytes_each"),
     [
-        ("int8", 1 + 2 / 64),
+        pytest.param("int8", 1 + 2 / 64, marks=pytest.mark.long),
         pytest.param("int4", 6 / 8 + 2 / 64, marks=pytest.mark.long),
         pytest.param("float32", 4, marks=pytest.mark.long),
     ],

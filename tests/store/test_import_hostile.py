@@ -96,8 +96,8 @@ def test_a_format_that_is_told_is_not_guessed(read):
     assert read(b"User: [hello]", ImportFormat.MARKDOWN).trees
 
 
-def test_a_branch_of_a_hundred_thousand_messages_is_imported(read, store):
-    count = 100_000
+@pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_a_branch_of_very_many_messages_is_imported(read, store, count):
     nodes = {str(at): said(str(at - 1) if at else None, str(at)) for at in range(count)}
     for one in nodes.values():
         one["message"]["metadata"] = {}
