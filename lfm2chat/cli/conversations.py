@@ -73,6 +73,8 @@ def show_command(
         for message in store.branch(number):
             print(f"\n## {_speaker(message)}\n")
             print(safe(message.text))
+            for file in message.attachments:
+                print(f"\n[file: {one_line(file.label, 200)}]")
 
 
 @conversations_app.command("search")

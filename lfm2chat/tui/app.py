@@ -315,7 +315,10 @@ class Lfm2ChatApp(App[None]):
                 service.select_model(name)
             case Fetch(prospect):
                 if await self.push_screen_wait(DownloadScreen(prospect)):
-                    downloads.start(prospect.card.name)
+                    try:
+                        downloads.start(prospect.card.name)
+                    except Lfm2ChatError as error:  # another one is running
+                        self._fail(str(error), error.hint)
             case Remove(entry):
                 if await self.push_screen_wait(RemoveScreen(entry)):
                     await self._remove_model(service, entry)

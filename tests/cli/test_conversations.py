@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.turns import MessageStatus
 from lfm2chat.paths import Paths
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
@@ -204,3 +205,10 @@ def test_a_backup_says_where_it_is(lfm2chat, numbers, home):
     where = lfm2chat("conversations", "backup").stdout.strip()
     assert where.startswith(str(Paths.under(home).store.parent / "backups"))
     assert Path(where).read_bytes().startswith(b"SQLite")
+
+
+def test_the_files_of_a_message_are_named_below_it(lfm2chat, home):
+    with Store.open(Paths.under(home).store) as store:
+        file = Attachment("notes.txt", "one two")
+        store.begin_conversation("look", title="t", model="m", attachments=[file]).result()
+    assert "look\n\n[file: notes.txt]" in lfm2chat("conversations", "show", "1").stdout

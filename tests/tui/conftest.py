@@ -52,11 +52,14 @@ class ScriptedDownloads:
     def __init__(self, service: ScriptedService) -> None:
         self._service = service
         self.found: list[Prospect] = []
+        self.refuse: Lfm2ChatError | None = None
 
     def prospects(self) -> list[Prospect]:
         return list(self.found)
 
     def start(self, name: str) -> None:
+        if self.refuse is not None:
+            raise self.refuse
         self._service.calls.append(("download", name))
 
     def cancel(self) -> None:

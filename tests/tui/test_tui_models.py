@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from lfm2chat.errors import UsageError
 from lfm2chat.hub.catalog import catalog
 from lfm2chat.runtime.events import DownloadEnded, DownloadFinished, DownloadProgress, ModelResting
 from lfm2chat.runtime.recommend import prospects
@@ -139,3 +140,15 @@ async def test_a_model_is_removed_after_a_yes_only(app, shelf, wait):
             await pilot.press(answer)
             await wait(pilot, lambda: app.screen is app.chat)
         await wait(pilot, lambda: ("remove", "LFM2-350M") in shelf.calls)
+
+
+async def test_a_second_download_is_refused_with_the_name_of_the_first(app, shelf, wait):
+    shelf.downloads.refuse = UsageError(f"{BEST} is still being downloaded", hint="wait")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_models(pilot, app, wait)
+        await pilot.press("down", "down", "enter")
+        await wait(pilot, lambda: isinstance(app.screen, DownloadScreen))
+        await pilot.press("enter")
+        await wait(pilot, lambda: app._notifications)
+        assert "still being downloaded" in next(iter(app._notifications)).message
+        assert app.is_running

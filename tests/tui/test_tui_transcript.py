@@ -1,8 +1,11 @@
 """The window of mounted messages, and following the end."""
 
+from dataclasses import replace
+
 from textual.events import MouseScrollDown, MouseScrollUp
 from textual.scrollbar import ScrollTo
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.tui.widgets.transcript import LARGEST_WINDOW, PAGE, WINDOW
 
 LONG = "\n\n".join(f"paragraph {number}" for number in range(40))
@@ -175,3 +178,14 @@ async def test_dragging_the_scroll_bar_up_lets_go(app, service, wait):
         transcript(app).post_message(ScrollTo(y=5, animate=False))
         await wait(pilot, lambda: not transcript(app).following)
         await wait(pilot, lambda: transcript(app).scroll_y == 5)
+
+
+async def test_the_files_of_a_message_stand_below_it(app, service, wait):
+    conversation = service.store_conversation("with a file", ["look", "yes"])
+    branch = service.branches[conversation.id]
+    file = Attachment("[@click=app.quit]notes\x1b.txt", "one two")
+    branch[0] = replace(branch[0], attachments=(file,))
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: len(app.chat.transcript.shown) == 2)
+        notes = [str(note.render()) for note in app.chat.transcript.shown[0].query(".note")]
+        assert notes == ["file · [@click=app.quit]notes␛.txt · 7 B"]

@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Message, MessageStatus, Role
 from lfm2chat.tui import wording
 from lfm2chat.tui.widgets.answer import Answer
@@ -45,6 +46,9 @@ class WrittenView(MessageView):
         with PlacedVertical(classes="column"):
             yield Static(Content(ROLE_LABELS.get(self._role, "")), classes="who", markup=False)
             yield ForeignText(self._text, classes="text")
+            for file in self.message.attachments if self.message is not None else ():
+                length = wording.size(len(file.text.encode("utf-8", errors="replace")))
+                yield ForeignText(f"file · {one_line(file.label, 80)} · {length}", classes="note")
 
     @property
     def source(self) -> str:
