@@ -233,7 +233,8 @@ class Store(Library):
 
         One transaction; the tip moves to the answer, ``model`` becomes the conversation's, and
         a conversation in the trash comes out of it. ``parent_id`` is the tip by default; None
-        makes another first message. ``title`` None keeps the title.
+        makes another first message. ``title`` None keeps the title. It fails while another
+        process is answering in this conversation.
 
         Raises:
             UsageError: Too many files go with it (at once, not through the future).

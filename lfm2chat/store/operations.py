@@ -90,8 +90,12 @@ def insert_turn(
 
     ``parent_id`` unset is the tip. A conversation in the trash comes out of it: somebody is
     talking in it.
+
+    Raises:
+        StoreError: Another process is answering in this conversation.
     """
     tip_id = conversation_row(connection, conversation_id).tip_id
+    _refuse_answered_elsewhere(connection, conversation_id, lease)
     parent_id = tip_id if parent_id is Unset.UNSET else parent_id
     if parent_id is not None:
         require_message(connection, conversation_id, parent_id)
@@ -347,6 +351,23 @@ def _insert_answer(
         ),
     )
     return _new_id(cursor)
+
+
+def _refuse_answered_elsewhere(
+    connection: sqlite3.Connection, conversation_id: int, own: WriterLease
+) -> None:
+    """Two processes that answer in one conversation would each not see what the other says."""
+    rows = connection.execute(
+        "SELECT writer FROM message WHERE conversation_id = ? AND status = 'writing'",
+        (conversation_id,),
+    )
+    for row in rows.fetchall():
+        lease = WriterLease.parse(row["writer"] or "")
+        if lease is not None and lease.pid != own.pid and lease.is_alive():
+            raise StoreError(
+                f"another lfm2chat (process {lease.pid}) is answering in this conversation",
+                hint="wait until it is finished, or stop it there",
+            )
 
 
 def _is_written(writer: str | None, own: WriterLease, *, closing: bool) -> bool:

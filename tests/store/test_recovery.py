@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lfm2chat.chat.turns import MessageStatus
+from lfm2chat.errors import StoreError
 from lfm2chat.spec import FinishReason
 from lfm2chat.store import Store
 from lfm2chat.store.leases import WriterLease
@@ -75,6 +76,35 @@ def test_answer_of_a_living_other_process_is_left_alone(path):
         assert MessageStatus.INTERRUPTED not in seen
         # It never got an error from our opening, writing and closing.
         assert child.poll() is None
+
+
+def test_while_another_process_answers_in_a_conversation_nothing_is_said_in_it(path, finish):
+    with Store.open(path) as store:
+        conversation, _, assistant = store.begin_conversation("q", title="t", model="m").result()
+        answers = [
+            sys.executable,
+            "-c",
+            (
+                "import sys; from pathlib import Path; from lfm2chat.store import Store\n"
+                "store = Store.open(Path(sys.argv[1]))\n"
+                "store.begin_turn(int(sys.argv[2]), 'from afar', model='m').result()\n"
+                "print('begun', flush=True); sys.stdin.read(); store.close()"
+            ),
+            str(path),
+        ]
+        finish(store, assistant.id)
+        with subprocess.Popen(
+            [*answers, str(conversation.id)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as child:  # fmt: skip
+            assert child.stdout.readline() == "begun\n"
+            with pytest.raises(StoreError, match=f"process {child.pid}") as caught:
+                store.begin_turn(conversation.id, "mine", model="m").result()
+            assert "stop it there" in caught.value.hint
+            store.begin_conversation("elsewhere I may", title="t", model="m").result()
+            child.stdin.close()
+        said = store.begin_turn(conversation.id, "mine", model="m").result()
+        assert said[1].text == "mine"
 
 
 def test_two_processes_write_one_store_at_once(path):
