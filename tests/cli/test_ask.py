@@ -1,7 +1,9 @@
 """`lfm2chat ask` as a process: stdout is data, stderr is narration, exit codes mean something."""
 
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -109,12 +111,26 @@ def test_a_missing_model_ends_with_3_and_says_how_to_get_it(lfm2chat):
     assert "lfm2chat models pull LFM2-350M" in done.stderr
 
 
-def test_a_foreign_store_ends_with_6_and_stays_untouched(lfm2chat, paths):
-    paths.store.write_bytes(b"not a database at all" * 100)
+def test_another_programs_database_ends_with_6_and_stays_untouched(lfm2chat, paths):
+    with contextlib.closing(sqlite3.connect(paths.store)) as connection:
+        connection.execute("PRAGMA application_id=1234")
+        connection.execute("CREATE TABLE theirs (x)")
+    content = paths.store.read_bytes()
     done = lfm2chat("ask", "hi", "--save")
 
     assert done.returncode == 6, done.stderr
-    assert paths.store.read_bytes() == b"not a database at all" * 100
+    assert paths.store.read_bytes() == content
+
+
+def test_a_store_that_is_no_database_is_set_aside_and_the_question_answered(lfm2chat, paths):
+    content = b"not a database at all" * 100
+    paths.store.write_bytes(content)
+    done = lfm2chat("ask", "hi", "--save")
+
+    assert done.returncode == 0, done.stderr
+    (aside,) = paths.data.glob("*.corrupt-*")
+    assert aside.read_bytes() == content
+    assert str(aside) in done.stderr
 
 
 def test_a_bad_settings_file_is_named_and_not_overwritten(lfm2chat, paths):
