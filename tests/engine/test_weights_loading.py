@@ -12,6 +12,7 @@ from transformers import Lfm2ForCausalLM as OracleModel
 from lfm2chat.engine import Lfm2ForCausalLM, choose_device, choose_dtype, estimate_bytes, memory
 from lfm2chat.engine.weights import save
 from lfm2chat.errors import ConfigError, NotEnoughMemoryError, UsageError, WeightsError
+from lfm2chat.spec import free_memory
 
 IDS = torch.tensor([[1, 5, 9, 40, 3, 77]])
 
@@ -140,9 +141,9 @@ def test_a_cgroup_limit_counts_and_file_cache_does_not(tmp_path):
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("600000\n")
     (tmp_path / "memory.stat").write_text("anon 500000\ninactive_file 100000\n")
-    assert memory._left_in(tmp_path) == 500_000
+    assert free_memory._left_in(tmp_path) == 500_000
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._left_in(tmp_path) is None
+    assert free_memory._left_in(tmp_path) is None
 
 
 def test_the_estimate_is_the_weights_the_cache_and_little_more(tiny):

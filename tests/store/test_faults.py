@@ -45,8 +45,8 @@ MIGRATES_AND_DIES = textwrap.dedent("""
             os.kill(os.getpid(), signal.SIGKILL)
 
     connect = db._connect
-    def traced(path, *, read_only):
-        connection = connect(path, read_only=read_only)
+    def traced(*arguments, **options):
+        connection = connect(*arguments, **options)
         connection.set_trace_callback(dies)
         return connection
     db._connect = traced
