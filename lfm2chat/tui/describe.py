@@ -25,6 +25,8 @@ def status(state: ChatState) -> Status:
     speed = ""
     if turn is not None:
         speed = wording.rate(wording.live_rate(turn.generated_tokens, turn.decode_s))
+    if state.is_temporary(state.shown):
+        phase = f"{phase} · temporary"
     download = "" if state.download is None else wording.download(state.download)
     return Status(model.name, phase, tone, speed, context, reuse, download)
 

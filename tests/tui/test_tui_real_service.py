@@ -199,6 +199,7 @@ async def test_a_temporary_conversation_goes_on_and_leaves_nothing_on_the_disk(
         await pilot.press(*f"again{canary}", "enter")
         await wait(pilot, lambda: idle(app, 4))
         assert views(app)[3].message.timing.cached_tokens > 0
+        assert app.chat.status.status.phase == "ready · temporary"
         (listed,) = app.chat.list.conversations
         assert "temporary" in str(app.chat.list.get_option_at_index(0).prompt)
         await pilot.press("ctrl+n", *"kept", "enter")
