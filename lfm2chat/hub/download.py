@@ -90,27 +90,32 @@ def pull(
     present = target.installed(models_dir) or target.cached(models_dir)
     if present is not None and not update:
         return present
-    policy = policy or Policy()
-    cancelled = cancelled or _never
-    _make_folder(models_dir / PARTIAL)
-
-    def another() -> None:
-        on_progress(Progress(note="waiting for another download of this model"))
-
-    lock = PullLock(
-        models_dir / PARTIAL / f"{target.staging}.lock",
-        cancelled=cancelled,
-        waiting=another,
-        look_s=policy.look_s,
+    transport = Transport(
+        access=access or Access(), policy=policy or Policy(), cancelled=cancelled or _never
     )
-    with lock:
+    with transport, _turn(transport, models_dir / PARTIAL, target, on_progress):
         present = target.installed(models_dir)
         if present is not None and not update:
             return present
         _refuse_foreign(models_dir / target.name, target.repository)
-        transport = Transport(access=access or Access(), policy=policy, cancelled=cancelled)
-        with transport:
-            return _Pull(transport, target, models_dir, on_progress).run()
+        return _Pull(transport, target, models_dir, on_progress).run()
+
+
+def _turn(
+    transport: Transport, folder: Path, target: Target, on_progress: Callable[[Progress], None]
+) -> PullLock:
+    """The lock of this repository: whoever holds it pulls."""
+    _make_folder(folder)
+
+    def another() -> None:
+        on_progress(Progress(note="waiting for another download of this model"))
+
+    return PullLock(
+        folder / f"{target.staging}.lock",
+        cancelled=transport.cancelled,
+        waiting=another,
+        look_s=transport.policy.look_s,
+    )
 
 
 def _never() -> bool:

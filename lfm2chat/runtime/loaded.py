@@ -118,18 +118,7 @@ def load_model(
     generation = opened.generation_config()
     parts = read_text_parts(opened)
     tokenizer = parts.tokenizer
-    if tokenizer.vocab_size > config.vocab_size:
-        raise TokenizerError(
-            f"the tokenizer of {entry.name} has {tokenizer.vocab_size} tokens, "
-            f"its embedding {config.vocab_size}",
-            hint="the folder mixes the files of two models: fetch it again",
-        )
-    if tokenizer.highest_id >= config.vocab_size:
-        raise TokenizerError(
-            f"the tokenizer of {entry.name} has a token {tokenizer.highest_id}, "
-            f"the highest of its embedding is {config.vocab_size - 1}",
-            hint="the folder mixes the files of two models: fetch it again",
-        )
+    _check_tokens(entry.name, tokenizer, config)
     weights = _weights_fingerprint(opened)  # before they are read: a later change is a miss
     runs = _run(
         opened,
@@ -157,6 +146,23 @@ def load_model(
         kernels=runs.kernels,
         threads=runs.threads,
     )
+
+
+def _check_tokens(name: str, tokenizer: Tokenizer, config: Lfm2Config) -> None:
+    """Refuse a tokenizer that has tokens for which the model has no embedding."""
+    hint = "the folder mixes the files of two models: fetch it again"
+    if tokenizer.vocab_size > config.vocab_size:
+        raise TokenizerError(
+            f"the tokenizer of {name} has {tokenizer.vocab_size} tokens, "
+            f"its embedding {config.vocab_size}",
+            hint=hint,
+        )
+    if tokenizer.highest_id >= config.vocab_size:
+        raise TokenizerError(
+            f"the tokenizer of {name} has a token {tokenizer.highest_id}, "
+            f"the highest of its embedding is {config.vocab_size - 1}",
+            hint=hint,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class RemoveScreen(YesScreen):
             yield ForeignText(title, classes="card-title")
             yield ForeignText(
                 f"{wording.size(self._entry.size_bytes)} in {self._entry.folder} are deleted. "
-                "Conversations stay; it can be downloaded again.",
+                "Conversations stay.",
                 classes="download-line",
             )
             yield Static(
