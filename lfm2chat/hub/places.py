@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 from lfm2chat.errors import ConfigError, ModelError
@@ -54,9 +55,11 @@ class Place:
 
 
 def places(models_dir: Path) -> Iterator[Place]:
-    """Every place of a model: the nearer one first where two have one name."""
+    """Every place of a model: the nearer one first where two have one name. Looked at one by one:
+    whoever has found what it wants reads no further.
+    """
     seen: set[str] = set()
-    for place in (*_ours(models_dir), *_added(models_dir), *_cached()):
+    for place in chain(_ours(models_dir), _added(models_dir), _cached()):
         if place.name.casefold() not in seen:
             seen.add(place.name.casefold())
             yield place

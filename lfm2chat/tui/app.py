@@ -39,7 +39,7 @@ from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.messages import Downloaded, Failure, ServiceEvent
 from lfm2chat.tui.palette import ChatCommands
 from lfm2chat.tui.screens.chat import ChatScreen
-from lfm2chat.tui.screens.download import DownloadScreen, RemoveScreen
+from lfm2chat.tui.screens.confirm import DownloadScreen, RemoveScreen
 from lfm2chat.tui.screens.help import HelpScreen
 from lfm2chat.tui.screens.models import Fetch, ModelsScreen, Remove, StopFetching, Use
 from lfm2chat.tui.state import ChatState, ModelState

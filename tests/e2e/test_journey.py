@@ -11,7 +11,7 @@ from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
 from lfm2chat.store import Store
 from lfm2chat.tui.app import Lfm2ChatApp
-from lfm2chat.tui.screens.download import DownloadScreen, RemoveScreen
+from lfm2chat.tui.screens.confirm import DownloadScreen, RemoveScreen
 from lfm2chat.tui.screens.models import Fetch
 
 NAME = "LFM2-350M"

@@ -8,7 +8,7 @@ from lfm2chat.errors import UsageError
 from lfm2chat.hub.catalog import catalog
 from lfm2chat.runtime.events import DownloadEnded, DownloadFinished, DownloadProgress, ModelResting
 from lfm2chat.runtime.recommend import prospects
-from lfm2chat.tui.screens.download import DownloadScreen, RemoveScreen
+from lfm2chat.tui.screens.confirm import DownloadScreen, RemoveScreen
 
 GB = 10**9
 BEST = "LFM2.5-1.2B-Instruct"

@@ -21,7 +21,7 @@ from lfm2chat.tui.widgets.foreign import ForeignText
 class YesScreen(ModalScreen[bool]):
     """Gives whether the user said yes."""
 
-    CSS_PATH = "download.tcss"
+    CSS_PATH = "confirm.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "Yes", show=False),
         Binding("escape,f3", "leave", "Cancel", show=False),
@@ -47,16 +47,16 @@ class DownloadScreen(YesScreen):
         card = self._prospect.card
         with Vertical(classes="card"):
             yield Static(Content(f"Download {card.name}?"), classes="card-title", markup=False)
-            yield ForeignText(card.good_for, classes="download-line")
-            yield ForeignText(wording.prospect(self._prospect), classes="download-line")
+            yield ForeignText(card.good_for, classes="confirm-line")
+            yield ForeignText(wording.prospect(self._prospect), classes="confirm-line")
             yield ForeignText(
                 f"{card.licence.name}, {card.licence.url}\n{card.licence.condition}",
-                classes="download-note",
+                classes="confirm-note",
             )
             yield ForeignText(
                 "It comes from the hub and answers as soon as it is here. You can go on writing "
                 "meanwhile; nothing that you write is sent.",
-                classes="download-note",
+                classes="confirm-note",
             )
             yield Static(
                 Content("Enter downloads it · Esc leaves"), classes="card-hint", markup=False
@@ -77,7 +77,7 @@ class RemoveScreen(YesScreen):
             yield ForeignText(
                 f"{wording.size(self._entry.size_bytes)} in {self._entry.folder} are deleted. "
                 "Conversations stay.",
-                classes="download-line",
+                classes="confirm-line",
             )
             yield Static(
                 Content("Enter removes it · Esc leaves"), classes="card-hint", markup=False
