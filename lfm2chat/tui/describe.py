@@ -7,8 +7,21 @@ from lfm2chat.tui.state import ChatState, LiveTurn
 from lfm2chat.tui.widgets.status import Status
 
 
+def model_of(state: ChatState, key: int) -> str:
+    """The model that answers next in a conversation."""
+    return state.models.get(key) or state.model.name
+
+
+def pane(state: ChatState, key: int) -> str:
+    """What the heading of a pane says beside the title: the model, and what it is doing."""
+    turn = state.running(key)
+    phase = "" if turn is None else _turn_phase(turn)[0]
+    speed = "" if turn is None else wording.rate(_live_rate(turn))
+    return " · ".join(part for part in (model_of(state, key), phase, speed) if part)
+
+
 def status(state: ChatState) -> Status:
-    """The status line for the conversation that is shown."""
+    """The status line for the conversation in the active pane."""
     model = state.model
     turn = state.running(state.shown)
     phase, tone = _model_phase(state) if turn is None else _turn_phase(turn)
@@ -24,11 +37,18 @@ def status(state: ChatState) -> Status:
             context = f"{use.left_out} messages left out · {context}"
     speed = ""
     if turn is not None:
-        speed = wording.rate(wording.live_rate(turn.generated_tokens, turn.decode_s))
+        speed = wording.rate(_live_rate(turn))
     if state.is_temporary(state.shown):
         phase = f"{phase} · temporary"
+    if state.together:
+        phase = f"{phase} · to all panes"
     download = "" if state.download is None else wording.download(state.download)
-    return Status(model.name, phase, tone, speed, context, reuse, download)
+    name = model_of(state, state.shown)
+    return Status(name, phase, tone, speed, context, reuse, download)
+
+
+def _live_rate(turn: LiveTurn) -> float | None:
+    return wording.live_rate(turn.generated_tokens, turn.decode_s)
 
 
 def _loading(state: ChatState) -> str:

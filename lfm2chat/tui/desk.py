@@ -16,7 +16,7 @@ from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
-from lfm2chat.tui.state import ChatState, ContextUse, Draft, LiveTurn
+from lfm2chat.tui.state import ChatState, ContextUse, Draft
 
 
 class Desk:
@@ -38,14 +38,13 @@ class Desk:
 
     # --- turns --------------------------------------------------------------------------------
 
-    def send(self, text: str) -> bool:
-        """Send ``text`` in the open conversation: True when it went to the service, False when
-        it waits in the queue for the answer that runs.
+    def send(self, key: int, text: str) -> bool:
+        """Send ``text`` in a conversation: True when it went to the service, False when it waits
+        in the queue for the answer that runs.
 
         Raises:
             Lfm2ChatError: The service does not take it.
         """
-        key = self._state.shown
         if self._state.running(key) is not None:
             self._state.queued.setdefault(key, []).append(text)
             self.save_draft(key, Draft())
@@ -82,17 +81,16 @@ class Desk:
         # leaves the text twice, never nowhere.
         self.save_draft(key, Draft())
 
-    def stop(self) -> LiveTurn | None:
-        """Stop the answer of the open conversation; the turn, or None if none runs on.
+    def stop(self, key: int) -> bool:
+        """Stop the answers of a conversation; whether there was one.
 
-        None for one that is stopping already: whoever asks again wants something else.
+        Not for those that are stopping already: whoever asks again wants something else.
         """
-        running = self._state.running(self._state.shown)
-        if running is None or running.stopping:
-            return None
-        running.stopping = True
-        self._service.cancel(running.turn)
-        return running
+        running = [turn for turn in self._state.turns_of(key) if not turn.stopping]
+        for turn in running:
+            turn.stopping = True
+            self._service.cancel(turn.turn)
+        return bool(running)
 
     # --- conversations ------------------------------------------------------------------------
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 class Command:
     """One thing the user can do. ``id`` is stable: it names the action and the binding.
 
-    ``keys`` are Textual key names, the first one is shown. ``footer`` says whether the footer
-    shows it; ``scope`` is where the keys work: ``app``, ``prompt`` or ``list``.
+    ``keys`` are Textual key names, the first one is shown; with none it is done by its name, in
+    the palette. ``footer`` says whether the footer shows it; ``scope`` is where the keys work:
+    ``app``, ``prompt`` or ``list``.
     """
 
     id: str
@@ -53,6 +54,16 @@ COMMANDS: tuple[Command, ...] = (
     Command("restore", ("f9",), "Undelete", "Bring the last deleted conversation back."),
     Command("previous", ("ctrl+up",), "Previous", "Open the conversation above in the list."),
     Command("next", ("ctrl+down",), "Next", "Open the conversation below in the list."),
+    Command(
+        "split", ("ctrl+backslash",), "Split", "Open one more pane, with a new conversation in it."
+    ),
+    Command("next_pane", ("f12",), "Next pane", "Let the prompt speak to the next pane."),
+    Command("close_pane", (), "Close pane", "Close this pane; its conversation stays in the list."),
+    Command("together", (), "To all panes", "Send what is typed to every pane, or to one again."),
+    Command(
+        "scroll_together", (), "Scroll together", "Scroll every pane with this one, or each alone."
+    ),
+    Command("difference", (), "Difference", "Show where the last answers of two panes differ."),
     Command("scroll_up", ("pageup",), "Scroll up", "Scroll the conversation up."),
     Command("scroll_down", ("pagedown",), "Scroll down", "Scroll down; at the end it follows."),
     Command("palette", ("ctrl+p",), "Commands", "Search every command.", footer=True),

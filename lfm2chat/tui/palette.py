@@ -53,7 +53,7 @@ class ChatCommands(Provider):
             if command.scope in SHOWN_SCOPES and command.id not in ("palette", "copy_or_quit"):
                 keys = ", ".join(key_name(key) for key in command.keys)
                 yield Entry(
-                    f"{command.label}  ({keys})",
+                    f"{command.label}  ({keys})" if keys else command.label,
                     command.help,
                     partial(app.run_action, action_of(command), chat),
                 )

@@ -106,12 +106,17 @@ class ContextUse:
 
 @dataclass(slots=True)
 class ChatState:
-    """All of it. ``shown`` is the key of the conversation on the screen; ``unwritten`` are the keys
-    of temporary conversations that have not begun.
+    """All of it. ``panes`` are the keys of the conversations on the screen, one for each pane, and
+    ``active`` is the pane that the prompt speaks to, or to all of them while ``together``.
+    ``models`` are those chosen for one conversation alone; ``unwritten`` are the keys of temporary
+    conversations that have not begun.
     """
 
     model: ModelState
-    shown: int = -1
+    panes: list[int] = field(default_factory=lambda: [-1])
+    active: int = 0
+    together: bool = False
+    models: dict[int, str] = field(default_factory=dict)
     live: dict[int, LiveTurn] = field(default_factory=dict)
     queued: dict[int, list[str]] = field(default_factory=dict)
     drafts: dict[int, Draft] = field(default_factory=dict)
@@ -121,6 +126,20 @@ class ChatState:
     unwritten: set[int] = field(default_factory=set)
     download: DownloadProgress | None = None
     next_key: int = -2
+
+    @property
+    def shown(self) -> int:
+        """The key of the conversation in the active pane."""
+        return self.panes[self.active]
+
+    @shown.setter
+    def shown(self, key: int) -> None:
+        self.panes[self.active] = key
+
+    def addressed(self) -> list[int]:
+        """The keys of the conversations that a sent message goes to, the active one first."""
+        others = [key for key in self.panes if key != self.shown] if self.together else []
+        return [self.shown, *others]
 
     def new_key(self) -> int:
         """A key for a conversation that the store does not have yet."""
@@ -224,12 +243,12 @@ class ChatState:
             self.drafts,  # type: ignore[list-item]
             self.sampling,  # type: ignore[list-item]
             self.context,  # type: ignore[list-item]
+            self.models,  # type: ignore[list-item]
         ]
         for table in tables:
             if old in table:
                 table[new] = table.pop(old)
-        if self.shown == old:
-            self.shown = new
+        self.panes = [new if key == old else key for key in self.panes]
 
     def _progress(self, event: PrefillProgress | TextDelta) -> LiveTurn | None:
         turn = self.live.get(event.turn)

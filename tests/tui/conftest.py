@@ -37,7 +37,7 @@ from lfm2chat.tui.app import Lfm2ChatApp
 
 NOW = 1_760_000_000.0
 CLICK_AGAIN_S = 2.0
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 def done(value: Any) -> Future[Any]:

@@ -6,7 +6,7 @@ import pytest
 from textual.events import Key, Paste
 
 from lfm2chat.tui.app import Lfm2ChatApp
-from lfm2chat.tui.screens.chat import DRAFT_DELAY_S
+from lfm2chat.tui.commands.prompting import DRAFT_DELAY_S
 from lfm2chat.tui.widgets.prompt import LONGEST_EDIT
 
 

@@ -100,13 +100,13 @@ async def test_it_follows_until_the_first_motion_upwards_and_again_near_the_end(
         service.say(turn, "\n\n" + LONG)
         await pilot.pause(0.3)
         assert transcript(app).scroll_y == place
-        assert app.screen.query_one("#below").display
+        assert app.screen.query_one(".below").display
         for _ in range(30):
             transcript(app).post_message(wheel(MouseScrollDown, app))
         await wait(pilot, lambda: transcript(app).following)
         await wait(pilot, lambda: app.chat.transcript.shown[-1].source.count("paragraph 39") == 2)
         await wait(pilot, lambda: at_end(app))
-        assert not app.screen.query_one("#below").display
+        assert not app.screen.query_one(".below").display
 
 
 async def test_a_storm_of_sizes_keeps_to_the_end(app, service, wait):

@@ -42,7 +42,8 @@ class HelpScreen(ModalScreen[None]):
 
 
 def _row(command: Command) -> ComposeResult:
-    keys = ", ".join(key_name(key) for key in command.keys)
+    # What has no key is done by its name, in the palette.
+    keys = ", ".join(key_name(key) for key in command.keys) or command.label
     with Horizontal(classes="help-row"):
         yield Static(Content(keys), classes="help-keys", markup=False)
         yield Static(Content(command.help), classes="help-text", markup=False)

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import Click
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -22,6 +20,7 @@ from lfm2chat.tui.messages import Failure
 from lfm2chat.tui.repaint import repaint_by_parts
 from lfm2chat.tui.widgets.conversations import ConversationList
 from lfm2chat.tui.widgets.keybar import KeyBar
+from lfm2chat.tui.widgets.panes import Panes
 from lfm2chat.tui.widgets.prompt import Prompt
 from lfm2chat.tui.widgets.sampling import SamplingPanel
 from lfm2chat.tui.widgets.status import StatusLine
@@ -56,7 +55,7 @@ def registry_bindings() -> list[BindingType]:
             priority=entry.id in _BEFORE_THE_EDITOR,
         )
         for entry in COMMANDS
-        if entry.scope == "app"
+        if entry.scope == "app" and entry.keys
     ]
 
 
@@ -81,14 +80,13 @@ class ChatRegions(Screen[None]):
         self._sidebar_wanted: bool | None = None if settings.sidebar else False
         self._panel_wanted = settings.sampling_panel
         self.list = ConversationList(id="list")
-        self.transcript = Transcript(id="transcript")
+        self.panes = Panes(id="panes")
         self.prompt = Prompt(id="prompt")
         self.prompt.area.cursor_blink = settings.animations
         self.panel = SamplingPanel(id="panel")
         self.waiting = WaitingList(id="waiting")
         self.status = StatusLine(id="status")
         self.keybar = KeyBar(id="keys")
-        self._below = Static(Content("↓ more below"), id="below", markup=False)
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="body"):
@@ -96,8 +94,7 @@ class ChatRegions(Screen[None]):
                 yield Static(Content("Conversations"), classes="panel-title", markup=False)
                 yield self.list
             with Vertical(id="main"):
-                yield self.transcript
-                yield self._below
+                yield self.panes
                 with Vertical(id="composer"):
                     yield self.waiting
                     yield self.prompt
@@ -106,24 +103,18 @@ class ChatRegions(Screen[None]):
         yield self.keybar
 
     async def on_mount(self) -> None:
-        self._below.display = False
         self._lay_out()
+
+    @property
+    def transcript(self) -> Transcript:
+        """The conversation in the active pane."""
+        return self.panes.active.transcript
 
     def _lay_out(self) -> None:
         wide = self.app.size.width >= WIDE
         sidebar = wide if self._sidebar_wanted is None else self._sidebar_wanted
         self.query_one("#sidebar").display = sidebar
         self.panel.display = self._panel_wanted
-
-    @on(Transcript.FollowChanged)
-    def _show_below(self, event: Transcript.FollowChanged) -> None:
-        event.stop()
-        self._below.display = not event.following
-
-    @on(Click, "#below")
-    def _go_below(self, event: Click) -> None:
-        event.stop()
-        self.transcript.follow()
 
     def on_resize(self) -> None:
         self._lay_out()

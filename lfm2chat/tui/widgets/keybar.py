@@ -10,7 +10,13 @@ from lfm2chat.tui.keys import COMMANDS, Command
 
 # In what order they are kept when the width runs short; the rest follows in registry order.
 KEEP_FIRST = ("stop", "help", "new", "models", "quit", "palette", "sampling", "sidebar")
-KEY_NAMES = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "enter": "Enter"}
+KEY_NAMES = {
+    "escape": "Esc",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "enter": "Enter",
+    "backslash": "\\",
+}
 
 
 def key_name(key: str) -> str:
@@ -19,8 +25,8 @@ def key_name(key: str) -> str:
         return KEY_NAMES[key]
     modifier, _, rest = key.rpartition("+")
     name = KEY_NAMES.get(rest, rest)
-    if modifier == "ctrl" and len(rest) == 1:
-        return f"^{rest}"
+    if modifier == "ctrl" and len(name) == 1:
+        return f"^{name}"
     if not modifier:
         return name.upper() if name.startswith("f") and name[1:].isdigit() else name
     arrows = {"up": "↑", "down": "↓"}

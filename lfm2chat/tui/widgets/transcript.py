@@ -106,11 +106,19 @@ class Transcript(PlacedOnce, VerticalScroll):
                 return view
         return None
 
-    def remember(self, message: Message) -> None:
-        """Keep the final state of a message, mounted or not."""
+    async def finish(self, message: Message) -> None:
+        """Show the stored end of an answer, and keep it, mounted or not."""
         for index, known in enumerate(self._messages):
             if known.id == message.id:
                 self._messages[index] = message
+        view = self.answer_of(message.id)
+        if view is not None:
+            await view.finish(message)
+
+    @property
+    def messages(self) -> list[Message]:
+        """All messages of the branch, mounted or not, oldest first."""
+        return list(self._messages)
 
     @property
     def shown(self) -> list[MessageView]:

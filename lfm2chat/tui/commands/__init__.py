@@ -1,0 +1,1 @@
+"""The commands of the chat screen, one file for each area; the registry is ``tui/keys.py``."""

@@ -1,0 +1,97 @@
+"""Sending, stopping, and what stands in the prompt."""
+
+from __future__ import annotations
+
+import contextlib
+
+from textual import on
+
+from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.tui.desk import Desk
+from lfm2chat.tui.screens.base import ChatBase
+from lfm2chat.tui.screens.link import LinkScreen
+from lfm2chat.tui.widgets.answer import Answer
+from lfm2chat.tui.widgets.prompt import Prompt
+from lfm2chat.tui.widgets.sampling import SamplingPanel
+
+DRAFT_DELAY_S = 0.3
+
+
+class PromptCommands(ChatBase):
+    """What the prompt and the sampling controls ask for."""
+
+    @on(Prompt.Submitted)
+    async def _send(self, event: Prompt.Submitted) -> None:
+        event.stop()
+        if self._desk is None:
+            return
+        text = event.draft.joined()
+        async with self._changing:
+            # The active conversation comes first: once it has the text, the prompt is free.
+            for key in self._state.addressed():
+                if not await self._send_to(self._desk, key, text):
+                    break
+                self._cancel_draft()
+                if key == self._state.shown:
+                    self.prompt.clear()
+            self._describe()
+
+    async def _send_to(self, desk: Desk, key: int, text: str) -> bool:
+        """Send ``text`` in one conversation; whether it was taken."""
+        try:
+            sent = desk.send(key, text)
+        except Lfm2ChatError as error:
+            self._tell(str(error), error.hint)
+            return False
+        if sent:
+            for pane in self._panes_of(key):
+                await pane.transcript.add_waiting(text)
+        return True
+
+    @on(Prompt.Changed)
+    def _draft_later(self, event: Prompt.Changed) -> None:
+        event.stop()
+        self._cancel_draft()
+        self._draft_timer = self.set_timer(DRAFT_DELAY_S, self.keep_draft)
+
+    async def keep_last_draft(self) -> None:
+        """Save what stands in the prompt at the end of the app."""
+        if self._desk is not None and self._starting:
+            with contextlib.suppress(Lfm2ChatError):
+                await self._desk.open(self._state.shown)
+            if self._starting:
+                self._add_typed(self._desk, self._state.shown)
+        self.keep_draft()
+
+    @on(SamplingPanel.Changed)
+    def _choose_sampling(self, event: SamplingPanel.Changed) -> None:
+        event.stop()
+        if self._desk is not None:
+            self._desk.choose_sampling(self._state.shown, event.params)
+
+    @on(SamplingPanel.Reset)
+    def _reset_sampling(self, event: SamplingPanel.Reset) -> None:
+        event.stop()
+        if self._desk is not None:
+            self._desk.choose_sampling(self._state.shown, None)
+            self._show_sampling()
+
+    @on(Answer.LinkClicked)
+    def _ask_about_link(self, event: Answer.LinkClicked) -> None:
+        event.stop()
+        self.app.push_screen(LinkScreen(event.href))
+
+    def action_stop(self) -> None:
+        """Stop the answer; with nothing to stop, back to the prompt and to the end."""
+        if not self.stop_answer():
+            self.prompt.area.focus()
+            self.transcript.follow()
+
+    def stop_answer(self) -> bool:
+        """Stop what the prompt speaks to; whether there was an answer."""
+        if self._desk is None:
+            return False
+        stopped = [key for key in self._state.addressed() if self._desk.stop(key)]
+        if stopped:
+            self._describe()
+        return bool(stopped)

@@ -1,0 +1,195 @@
+"""What every part of the chat screen stands on: the state, the desk, and how they are shown.
+
+What is decided stands in :mod:`lfm2chat.tui.desk`, what is known in :mod:`lfm2chat.tui.state`,
+where things are in :mod:`lfm2chat.tui.screens.regions`. The commands of one area each are in
+:mod:`lfm2chat.tui.commands`; :class:`~lfm2chat.tui.screens.chat.ChatScreen` joins them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from textual import work
+from textual.timer import Timer
+
+from lfm2chat.chat.turns import Conversation
+from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.runtime.models import GUIDE
+from lfm2chat.settings import Settings
+from lfm2chat.tui import describe
+from lfm2chat.tui.desk import Desk
+from lfm2chat.tui.screens.regions import ChatRegions
+from lfm2chat.tui.state import ChatState, Draft
+from lfm2chat.tui.widgets.pane import Pane
+from lfm2chat.tui.widgets.welcome import Welcome
+
+DESCRIBE_S = 0.5
+
+
+class ChatBase(ChatRegions):
+    """The chat screen without its commands."""
+
+    def __init__(self, *, state: ChatState, settings: Settings) -> None:
+        super().__init__(settings=settings)
+        self._state = state
+        self._desk: Desk | None = None
+        self._conversations: list[Conversation] = []
+        self._draft_timer: Timer | None = None
+        self._describing: Timer | None = None
+        # Whether a new conversation was asked for before the last one could be opened.
+        self._began = False
+        # Until the first conversation is read: what is typed may not overwrite an older draft.
+        self._starting = True
+        # Held by whoever changes what is shown: events, sending, opening.
+        self._changing = asyncio.Lock()
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """What the list holds."""
+        return list(self._conversations)
+
+    def _panes_of(self, key: int) -> list[Pane]:
+        """The panes that show a conversation."""
+        return [self.panes.at(at) for at, shown in enumerate(self._state.panes) if shown == key]
+
+    def _title_of(self, key: int) -> str:
+        """The title of a conversation, for the heading of its pane."""
+        for entry in self._conversations:
+            if entry.id == key:
+                return entry.title or "untitled"
+        return "temporary" if self._state.is_temporary(key) else "new conversation"
+
+    # --- what is shown ------------------------------------------------------------------------
+
+    def _upsert(self, conversation: Conversation) -> None:
+        rest = [entry for entry in self._conversations if entry.id != conversation.id]
+        if conversation.trashed_at is None:
+            rest.append(conversation)
+        self._conversations = sorted(rest, key=lambda entry: (-entry.updated_at, -entry.id))
+        self._show_list()
+
+    def _show_list(self) -> None:
+        writing = frozenset(turn.key for turn in self._state.live.values())
+        self.list.show(self._conversations, shown=self._state.shown, writing=writing)
+
+    def _show_sampling(self) -> None:
+        if self._desk is not None:
+            self.panel.show(
+                self._desk.sampling(self._state.shown), recommended=self._desk.recommended()
+            )
+
+    def _describe_soon(self) -> None:
+        """As :meth:`_describe`, for what changes with each token: drawn less often."""
+        if self._describing is None:
+            self._describing = self.set_timer(DESCRIBE_S, self._describe)
+
+    def _describe(self) -> None:
+        """Status line, headings, queue and key bar, from the state."""
+        if self._describing is not None:
+            self._describing.stop()
+            self._describing = None
+        state = self._state
+        self.status.show(describe.status(state))
+        addressed = state.addressed()
+        for pane, key in zip(self.panes, state.panes, strict=True):
+            pane.describe(
+                self._title_of(key),
+                describe.pane(state, key),
+                alone=len(self.panes) == 1,
+                addressed=key in addressed,
+            )
+            for welcome in pane.query(Welcome):
+                welcome.describe(
+                    guide=describe.model_of(state, key) == GUIDE,
+                    temporary=state.is_temporary(key),
+                )
+        self.waiting.show(state.queued.get(state.shown, ()))
+        self.keybar.show_busy(state.running(state.shown) is not None)
+
+    # --- opening ------------------------------------------------------------------------------
+
+    def open_conversation(self, key: int) -> None:
+        """Show another conversation in the active pane; what runs goes on."""
+        self._open_later(key)
+
+    @work(exclusive=True, group="open", exit_on_error=False)
+    async def _open_later(self, key: int) -> None:
+        await self._open(key)
+
+    async def _open(self, key: int, *, at_start: bool = False) -> None:
+        if self._desk is None:
+            return
+        before = self._state.shown
+        try:
+            stored = await self._desk.open(key)
+        except Lfm2ChatError as error:
+            self._tell(str(error), error.hint)
+            return
+        async with self._changing:
+            busy = self._began or self._state.shown != before or bool(self._state.live)
+            if at_start and busy and key != self._state.shown:
+                return
+            # Now, not before the read: typing went on.
+            if self._starting:
+                self._add_typed(self._desk, key)
+            else:
+                self.keep_draft()
+            # One conversation is in one pane: where it is shown already, that pane is chosen.
+            if key != self._state.shown and key in self._state.panes:
+                self._choose(self._state.panes.index(key))
+            self._state.shown = key
+            # In the same step: a key pressed from here on belongs to this conversation.
+            self._put_draft()
+            # What happened during the read is in the state only.
+            messages = self._state.overlay(key, stored)
+            waiting = [turn.prompt for turn in self._state.turns_of(key) if turn.user is None]
+            await self.transcript.show(messages, waiting=waiting)
+        self._show_sampling()
+        self._show_list()
+        self._describe()
+
+    def _choose(self, index: int) -> None:
+        """Let the prompt speak to another pane. The draft is the caller's to keep before."""
+        self._state.active = index
+        self.panes.choose(index)
+
+    # --- drafts -------------------------------------------------------------------------------
+
+    def _put_draft(self) -> None:
+        draft = self._state.drafts.get(self._state.shown, Draft())
+        if draft != self.prompt.draft:
+            self.prompt.put(draft)
+
+    def _cancel_draft(self) -> None:
+        if self._draft_timer is not None:
+            self._draft_timer.stop()
+            self._draft_timer = None
+
+    def keep_draft(self) -> None:
+        """Save what stands in the prompt now."""
+        self._cancel_draft()
+        if self._desk is not None and not self._starting:
+            self._desk.save_draft(self._state.shown, self.prompt.draft)
+
+    def _add_typed(self, desk: Desk, key: int) -> None:
+        """Put what was typed before anything was read below the draft of ``key``, on disk too."""
+        self._cancel_draft()
+        self._starting = False
+        draft = self._state.drafts.get(key, Draft()).followed_by(self.prompt.draft)
+        desk.save_draft(key, draft)
+        if draft != self.prompt.draft:
+            self.prompt.put(draft)
+
+    def _return_queue(self, key: int, *, first: str = "") -> None:
+        """Put messages that were not sent back into the prompt, in front of what stands there."""
+        texts = [text for text in (first, *self._state.take_queue(key)) if text]
+        if not texts:
+            return
+        joined = "\n\n".join(texts)
+        if key == self._state.shown:
+            self.prompt.give_back(joined)
+        elif self._desk is not None:
+            draft = self._state.drafts.get(key, Draft())
+            text = f"{joined}\n\n{draft.text}" if draft.text else joined
+            self._desk.save_draft(key, replace(draft, text=text))
