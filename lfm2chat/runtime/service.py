@@ -273,6 +273,11 @@ class ChatService:
         store = self._store_of(conversation_id)
         return self._told(store.update_conversation(conversation_id, sampling=sampling))
 
+    def set_system_prompt(self, conversation_id: int, text: str) -> Future[Conversation]:
+        """Tell the model ``text`` first in a conversation, from the next turn on."""
+        store = self._store_of(conversation_id)
+        return self._told(store.update_conversation(conversation_id, system_prompt=text))
+
     def save_draft(self, conversation_id: int | None, text: str) -> Future[Any]:
         """Keep what stands in the prompt of a conversation, None for the one not begun yet.
 

@@ -34,11 +34,11 @@ from lfm2chat.runtime.models import GUIDE, ModelEntry
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings, read_settings, write_setting
 from lfm2chat.store import Store
+from lfm2chat.tui.chat import ChatScreen
 from lfm2chat.tui.clipboard import copy
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.messages import Downloaded, Failure, ServiceEvent
 from lfm2chat.tui.palette import ChatCommands
-from lfm2chat.tui.screens.chat import ChatScreen
 from lfm2chat.tui.screens.confirm import DownloadScreen, RemoveScreen
 from lfm2chat.tui.screens.help import HelpScreen
 from lfm2chat.tui.screens.models import Fetch, ModelsScreen, Remove, StopFetching, Use

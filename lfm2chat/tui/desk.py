@@ -16,6 +16,9 @@ from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
+from lfm2chat.spec.presets import BUILTIN_PRESETS
+from lfm2chat.tui import wording
+from lfm2chat.tui.choices import Row
 from lfm2chat.tui.state import ChatState, ContextUse, Draft
 
 
@@ -75,6 +78,8 @@ class Desk:
             sampling=chosen,
             keep_sampling=chosen is not None,
             temporary=self._state.is_temporary(key),
+            # A conversation that has begun has its own.
+            system_prompt=self._state.system_prompts.get(key),
         )
         self._state.begin(turn, key=key, prompt=text)
         # After the turn: both go through one writer in this order, so a crash between them
@@ -181,6 +186,95 @@ class Desk:
         self._state.sampling[key] = params
         if key > 0:
             self._watch(self._service.set_sampling(key, params))
+
+    # --- what the model is told first ---------------------------------------------------------
+
+    async def system_prompt(self, key: int) -> str:
+        """What the model is told first in a conversation.
+
+        Raises:
+            Lfm2ChatError: The store cannot give it.
+        """
+        if key > 0:
+            return (await asyncio.to_thread(self._service.conversation, key)).system_prompt
+        return self._state.system_prompts.get(key, self._settings.system_prompt)
+
+    def choose_system_prompt(self, key: int, text: str) -> None:
+        """Tell the model ``text`` first, from the next message on."""
+        if key > 0:
+            self._watch(self._service.set_system_prompt(key, text))
+        else:
+            self._state.system_prompts[key] = text
+
+    # --- what is kept to begin with (the rows are read in a thread of the caller's) -------------
+
+    def preset_rows(self) -> list[Row]:
+        """The built-in presets, then the user's.
+
+        Raises:
+            Lfm2ChatError: The store cannot give them.
+        """
+        built_in = [Row(preset.name, preset.meaning, False) for preset in BUILTIN_PRESETS]
+        own = self._service.shelf.presets()
+        return [*built_in, *(Row(preset.name, wording.preset(preset), True) for preset in own)]
+
+    async def use_preset(self, key: int, name: str, *, own: bool) -> None:
+        """Sample as a preset says, and tell the model what it says.
+
+        Raises:
+            Lfm2ChatError: The store cannot give it.
+        """
+        if not own:
+            preset = next(one for one in BUILTIN_PRESETS if one.name == name)
+            params = preset.over(self.recommended()) if preset.values else None
+            self.choose_sampling(key, params)
+            return
+        kept = await asyncio.to_thread(self._service.shelf.presets)
+        for one in kept:
+            if one.name == name:
+                self.choose_sampling(key, one.sampling)
+                if one.system_prompt:
+                    self.choose_system_prompt(key, one.system_prompt)
+
+    async def keep_preset(self, key: int, name: str) -> None:
+        """Keep how a conversation is sampled and what the model is told, under a name.
+
+        Raises:
+            Lfm2ChatError: The store cannot do it.
+        """
+        told = await self.system_prompt(key)
+        sampling = self._state.sampling.get(key)
+        kept = self._service.shelf.save_preset(name, system_prompt=told, sampling=sampling)
+        await asyncio.wrap_future(kept)
+
+    def delete_preset(self, name: str) -> None:
+        """Delete a preset of the user's."""
+        self._watch(self._service.shelf.delete_preset(name))
+
+    def prompt_rows(self) -> list[Row]:
+        """The saved prompts.
+
+        Raises:
+            Lfm2ChatError: The store cannot give them.
+        """
+        return [Row(one.name, one.text, True) for one in self._service.shelf.prompts()]
+
+    async def saved_prompt(self, name: str) -> str | None:
+        """The text of a saved prompt, or None where it is gone.
+
+        Raises:
+            Lfm2ChatError: The store cannot give it.
+        """
+        prompts = await asyncio.to_thread(self._service.shelf.prompts)
+        return next((one.text for one in prompts if one.name == name), None)
+
+    def keep_prompt(self, name: str, text: str) -> None:
+        """Keep ``text`` to begin a message with."""
+        self._watch(self._service.shelf.save_prompt(name, text))
+
+    def delete_prompt(self, name: str) -> None:
+        """Delete a saved prompt."""
+        self._watch(self._service.shelf.delete_prompt(name))
 
     def _watch(self, future: Future[Any]) -> None:
         def look(done: Future[Any]) -> None:

@@ -108,8 +108,8 @@ class ContextUse:
 class ChatState:
     """All of it. ``panes`` are the keys of the conversations on the screen, one for each pane, and
     ``active`` is the pane that the prompt speaks to, or to all of them while ``together``.
-    ``models`` are those chosen for one conversation alone; ``unwritten`` are the keys of temporary
-    conversations that have not begun.
+    ``models`` are those chosen for one conversation alone, ``system_prompts`` those of
+    conversations that have not begun; ``unwritten`` are the keys of temporary ones among them.
     """
 
     model: ModelState
@@ -117,6 +117,7 @@ class ChatState:
     active: int = 0
     together: bool = False
     models: dict[int, str] = field(default_factory=dict)
+    system_prompts: dict[int, str] = field(default_factory=dict)
     live: dict[int, LiveTurn] = field(default_factory=dict)
     queued: dict[int, list[str]] = field(default_factory=dict)
     drafts: dict[int, Draft] = field(default_factory=dict)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
+from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.runtime.events import DownloadProgress
 from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.spec import FinishReason, Timing
+from lfm2chat.store import Preset
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -82,6 +84,14 @@ def prospect(one: Prospect) -> str:
     if one.decode_tok_s is not None:
         parts.append(f"about {rate(one.decode_tok_s)}")
     return " · ".join(parts)
+
+
+def preset(one: Preset) -> str:
+    """What a preset of the user's sets: ``temperature 0.8 · You are a patient teacher``."""
+    sampling = (
+        "as recommended" if one.sampling is None else f"temperature {one.sampling.temperature:g}"
+    )
+    return " · ".join(part for part in (sampling, one_line(one.system_prompt, 60)) if part)
 
 
 def reading(timing: Timing) -> str:

@@ -33,6 +33,7 @@ from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.settings import Settings
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
+from lfm2chat.store import Preset, SavedPrompt
 from lfm2chat.tui.app import Lfm2ChatApp
 
 NOW = 1_760_000_000.0
@@ -69,6 +70,37 @@ class ScriptedDownloads:
         self._service.calls.append(("remove", name))
 
 
+class ScriptedShelf:
+    """What Shelf is to the app."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Preset] = {}
+        self.texts: dict[str, SavedPrompt] = {}
+
+    def presets(self) -> list[Preset]:
+        return list(self.kept.values())
+
+    def save_preset(self, name: str, **values: Any) -> Future[Any]:
+        values = {"system_prompt": "", "sampling": None, "model": "", **values}
+        self.kept[name] = Preset(name, created_at=NOW, updated_at=NOW, **values)
+        return done(self.kept[name])
+
+    def delete_preset(self, name: str) -> Future[Any]:
+        del self.kept[name]
+        return done(None)
+
+    def prompts(self) -> list[SavedPrompt]:
+        return list(self.texts.values())
+
+    def save_prompt(self, name: str, text: str) -> Future[Any]:
+        self.texts[name] = SavedPrompt(name, text, NOW, NOW)
+        return done(self.texts[name])
+
+    def delete_prompt(self, name: str) -> Future[Any]:
+        del self.texts[name]
+        return done(None)
+
+
 class ScriptedService:
     """What ChatService is to the app. ``calls`` is what was asked of it."""
 
@@ -92,6 +124,7 @@ class ScriptedService:
         self.closed = False
         self.unsent = ""
         self.downloads = ScriptedDownloads(self)
+        self.shelf = ScriptedShelf()
         self._next = 0
 
     def _number(self) -> int:
@@ -117,11 +150,13 @@ class ScriptedService:
         sampling: SamplingParams | None = None,
         keep_sampling: bool = False,
         temporary: bool = False,
+        system_prompt: str | None = None,
     ) -> int:
         if self.refuse is not None:
             raise self.refuse
         turn = self._number()
         self.calls.append(("submit", text, conversation_id, sampling))
+        self.told_first = system_prompt
         assert keep_sampling == (sampling is not None)
         self.temporary = temporary
         if not self.accept:
@@ -216,6 +251,9 @@ class ScriptedService:
 
     def set_sampling(self, conversation_id: int, sampling: SamplingParams | None) -> Future[Any]:
         return self._change(conversation_id, sampling=sampling)
+
+    def set_system_prompt(self, conversation_id: int, text: str) -> Future[Any]:
+        return self._change(conversation_id, system_prompt=text)
 
     def save_draft(self, conversation_id: int | None, text: str) -> Future[Any]:
         if conversation_id is None:

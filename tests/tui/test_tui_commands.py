@@ -21,7 +21,7 @@ async def opened(app, pilot, wait, key):
 
 def test_every_command_has_its_action_and_its_keys_are_bound_once():
     from lfm2chat.tui.app import Lfm2ChatApp
-    from lfm2chat.tui.screens.chat import ChatScreen
+    from lfm2chat.tui.chat import ChatScreen
 
     seen: set[str] = set()
     for command in COMMANDS:
@@ -56,7 +56,7 @@ async def test_rename_changes_the_title_in_the_list(app, service, wait):
     async with app.run_test() as pilot:
         await opened(app, pilot, wait, only.id)
         await pilot.press("f2")
-        await wait(pilot, lambda: app.screen.query("#rename-input"))
+        await wait(pilot, lambda: app.screen.query("#ask-input"))
         await pilot.press("end", *" and after", "enter")
         await wait(pilot, lambda: titles(app) == ["before and after"])
         assert service.stored[only.id].title == "before and after"

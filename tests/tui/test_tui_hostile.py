@@ -92,7 +92,7 @@ async def test_hostile_names_are_shown_everywhere_a_name_is_shown(app, service, 
         await wait(pilot, lambda: app.screen.query("#model-list"))
         await wait(pilot, lambda: app.screen.query_one("#model-list").option_count == 3)
         await pilot.press("escape", "f2")
-        await wait(pilot, lambda: app.screen.query("#rename-input"))
+        await wait(pilot, lambda: app.screen.query("#ask-input"))
         await pilot.press("escape", "ctrl+p")
         await pilot.press(*"oops")
         await pilot.pause(0.3)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from textual import on, work
 
 from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.tui.screens.ask import AskScreen
 from lfm2chat.tui.screens.base import ChatBase
-from lfm2chat.tui.screens.rename import RenameScreen
 from lfm2chat.tui.widgets.conversations import ConversationList
 
 
@@ -43,7 +43,8 @@ class ConversationCommands(ChatBase):
         if before is None:
             self._say("Send a message first: then it can have a name.")
             return
-        title = await self.app.push_screen_wait(RenameScreen(before))
+        question = AskScreen("Rename the conversation", before=before)
+        title = await self.app.push_screen_wait(question)
         if title is not None and self._desk is not None:
             self._desk.rename(key, title)
 

@@ -12,13 +12,12 @@ from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.screens.link import LinkScreen
 from lfm2chat.tui.widgets.answer import Answer
 from lfm2chat.tui.widgets.prompt import Prompt
-from lfm2chat.tui.widgets.sampling import SamplingPanel
 
 DRAFT_DELAY_S = 0.3
 
 
 class PromptCommands(ChatBase):
-    """What the prompt and the sampling controls ask for."""
+    """What the prompt asks for."""
 
     @on(Prompt.Submitted)
     async def _send(self, event: Prompt.Submitted) -> None:
@@ -62,19 +61,6 @@ class PromptCommands(ChatBase):
             if self._starting:
                 self._add_typed(self._desk, self._state.shown)
         self.keep_draft()
-
-    @on(SamplingPanel.Changed)
-    def _choose_sampling(self, event: SamplingPanel.Changed) -> None:
-        event.stop()
-        if self._desk is not None:
-            self._desk.choose_sampling(self._state.shown, event.params)
-
-    @on(SamplingPanel.Reset)
-    def _reset_sampling(self, event: SamplingPanel.Reset) -> None:
-        event.stop()
-        if self._desk is not None:
-            self._desk.choose_sampling(self._state.shown, None)
-            self._show_sampling()
 
     @on(Answer.LinkClicked)
     def _ask_about_link(self, event: Answer.LinkClicked) -> None:

@@ -2,7 +2,7 @@
 
 What is decided stands in :mod:`lfm2chat.tui.desk`, what is known in :mod:`lfm2chat.tui.state`,
 where things are in :mod:`lfm2chat.tui.screens.regions`. The commands of one area each are in
-:mod:`lfm2chat.tui.commands`; :class:`~lfm2chat.tui.screens.chat.ChatScreen` joins them.
+:mod:`lfm2chat.tui.commands`; :class:`~lfm2chat.tui.chat.ChatScreen` joins them.
 """
 
 from __future__ import annotations

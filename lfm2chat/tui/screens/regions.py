@@ -60,9 +60,9 @@ def registry_bindings() -> list[BindingType]:
 
 
 class ChatRegions(Screen[None]):
-    """The regions and their layout; :class:`~lfm2chat.tui.screens.chat.ChatScreen` fills them."""
+    """The regions and their layout; :class:`~lfm2chat.tui.chat.ChatScreen` fills them."""
 
-    CSS_PATH = "chat.tcss"
+    CSS_PATH = "screens/chat.tcss"  # beside the class that joins the parts
     AUTO_FOCUS = "#prompt-area"
     BINDINGS: ClassVar[list[BindingType]] = registry_bindings()
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it

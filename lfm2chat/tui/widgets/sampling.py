@@ -14,7 +14,10 @@ from textual.widgets import Button, Input, Static
 
 from lfm2chat.errors import SettingsError
 from lfm2chat.spec import SamplingParams
+from lfm2chat.spec.presets import BUILTIN_PRESETS
 from lfm2chat.tui.widgets.foreign import ForeignText
+
+STOP_SEPARATOR = "|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ FIELDS = (
     Field("repetition_penalty", float, "over 1 echoes less", "0.1 to 10"),
     Field("max_new_tokens", int, "longest answer", "1 and up"),
     Field("seed", int, "empty: random", "0 and up"),
+    Field("stop", tuple, "texts that end it", "a | b, \\n"),
 )
 
 
@@ -42,11 +46,15 @@ def shown_value(value: Any) -> str:
     """A parameter as it stands in its field; None is an empty field."""
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return f" {STOP_SEPARATOR} ".join(text.replace("\n", "\\n") for text in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def kind_name(field: Field) -> str:
     """What a field takes, in words."""
+    if field.kind is tuple:
+        return "texts"
     return "a whole number" if field.kind is int else "a number"
 
 
@@ -59,6 +67,9 @@ def read_value(field: Field, text: str) -> Any:
     text = text.strip()
     if not text and field.name == "seed":
         return None
+    if field.kind is tuple:
+        parts = (part.strip().replace("\\n", "\n") for part in text.split(STOP_SEPARATOR))
+        return tuple(part for part in parts if part)
     try:
         return field.kind(text)
     except ValueError as error:
@@ -76,6 +87,7 @@ class SamplingField(Vertical):
         self.input = Input(compact=True, classes="value", select_on_focus=True)
         self._label = Static(Content(field.name), classes="name", markup=False)
         self._help = ForeignText("", classes="help")
+        self._advice = ""
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="row"):
@@ -89,11 +101,13 @@ class SamplingField(Vertical):
     def say(self, mistake: str) -> None:
         """Show ``mistake``, or the meaning when it is empty."""
         self.set_class(bool(mistake), "-mistake")
-        self._help.show(mistake or f"{self.field.span} · {self.field.meaning}")
+        self._help.show(mistake or f"{self.field.span} · {self._advice or self.field.meaning}")
 
-    def put(self, value: Any, *, own: bool) -> None:
-        """Show ``value``; ``own`` says that it is not the recommended one."""
+    def put(self, value: Any, *, recommended: Any) -> None:
+        """Show ``value``, and where it is not the ``recommended`` one, what that is."""
         text = shown_value(value)
+        own = value != recommended
+        self._advice = f"recommended {shown_value(recommended) or 'none'}" if own else ""
         if self.input.value != text and not self._means_same(value):
             with self.input.prevent(Input.Changed):
                 self.input.value = text
@@ -121,16 +135,25 @@ class SamplingPanel(VerticalScroll):
     class Reset(Notice):
         """The user wants the recommended values back."""
 
+    class PresetsWanted(Notice):
+        """The user wants to see the presets."""
+
+    class SeedWanted(Notice):
+        """The user wants the seed of the last answer from now on."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, can_focus=False)
         self._params = SamplingParams()
         self._recommended = SamplingParams()
         self._fields = [SamplingField(field) for field in FIELDS]
+        self._preset = Button(Content(""), id="sampling-preset", compact=True)
 
     def compose(self) -> ComposeResult:
         yield Static(Content("Sampling"), classes="panel-title", markup=False)
         yield Static(Content("from the next answer on"), classes="panel-note", markup=False)
+        yield self._preset
         yield from self._fields
+        yield Button(Content("Seed of the last answer"), id="sampling-seed", compact=True)
         yield Button(Content("Reset to recommended"), id="sampling-reset", compact=True)
 
     @property
@@ -147,8 +170,17 @@ class SamplingPanel(VerticalScroll):
         self._params, self._recommended = params, recommended
         for field in self._fields:
             name = field.field.name
-            value = getattr(params, name)
-            field.put(value, own=value != getattr(recommended, name))
+            field.put(getattr(params, name), recommended=getattr(recommended, name))
+        self._name_preset()
+
+    def _name_preset(self) -> None:
+        """Say which preset the values are, if they are one."""
+        fitting = (
+            preset.name
+            for preset in BUILTIN_PRESETS
+            if preset.over(self._recommended) == self._params
+        )
+        self._preset.label = Content(f"{next(fitting, 'Own values')} ▾")
 
     @on(Input.Changed)
     def _read(self, event: Input.Changed) -> None:
@@ -166,15 +198,25 @@ class SamplingPanel(VerticalScroll):
                 good = False
             else:
                 values[name] = value
-                field.say("")
-                field.set_class(value != getattr(self._recommended, name), "-own")
+                field.put(value, recommended=getattr(self._recommended, name))
         if good:
             params = SamplingParams.from_dict(values)
             if params != self._params:
                 self._params = params
+                self._name_preset()
                 self.post_message(self.Changed(params))
 
     @on(Button.Pressed, "#sampling-reset")
     def _reset(self, event: Button.Pressed) -> None:
         event.stop()
         self.post_message(self.Reset())
+
+    @on(Button.Pressed, "#sampling-preset")
+    def _show_presets(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.post_message(self.PresetsWanted())
+
+    @on(Button.Pressed, "#sampling-seed")
+    def _lock_seed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.post_message(self.SeedWanted())

@@ -6,13 +6,16 @@ from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.tui.commands.conversations import ConversationCommands
 from lfm2chat.tui.commands.panes import PaneCommands
 from lfm2chat.tui.commands.prompting import PromptCommands
+from lfm2chat.tui.commands.sampling import SamplingCommands
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.screens.events import ServiceEvents
 
 AGES_REFRESH_S = 60.0
 
 
-class ChatScreen(ServiceEvents, PromptCommands, ConversationCommands, PaneCommands):
+class ChatScreen(
+    ServiceEvents, PromptCommands, ConversationCommands, PaneCommands, SamplingCommands
+):
     """Everything on it; :meth:`connect` gives it the service once it exists."""
 
     async def on_mount(self) -> None:

@@ -1,0 +1,158 @@
+"""Sampling, presets, the system prompt, saved prompts."""
+
+import dataclasses
+
+from lfm2chat.chat.variables import fill, known_values, variables
+from lfm2chat.spec import SamplingParams
+from lfm2chat.spec.presets import BUILTIN_PRESETS
+
+
+async def ready(pilot, app, wait):
+    await wait(pilot, lambda: app.chat.status.status.phase == "ready")
+
+
+async def open_list(pilot, app, wait, command):
+    await app.run_action(command, app.chat)
+    await wait(pilot, lambda: app.screen.query("#listing"))
+    await pilot.pause()
+
+
+def listed(app):
+    return [str(option.prompt) for option in app.screen.query_one("#listing").options]
+
+
+async def name_it(pilot, app, wait, name):
+    await wait(pilot, lambda: app.screen.query("#ask-input"))
+    await pilot.press(*name, "enter")
+    await wait(pilot, lambda: app.screen is app.chat)
+
+
+async def test_a_built_in_preset_holds_for_this_conversation(app, service, wait):
+    only = service.store_conversation("only", ["q", "a"])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        await ready(pilot, app, wait)
+        await open_list(pilot, app, wait, "presets")
+        await wait(pilot, lambda: len(listed(app)) == len(BUILTIN_PRESETS))
+        await pilot.press("down", "enter")
+        await wait(pilot, lambda: service.stored[only.id].sampling is not None)
+        assert service.stored[only.id].sampling.greedy
+        await open_list(pilot, app, wait, "presets")
+        await wait(pilot, lambda: listed(app))
+        await pilot.press("enter")
+        await wait(pilot, lambda: service.stored[only.id].sampling is None)
+
+
+async def test_a_preset_of_ones_own_brings_sampling_and_system_prompt(app, service, wait):
+    first = service.store_conversation(
+        "first", ["q", "a"], sampling=SamplingParams(temperature=0.9), system_prompt="Be [/brief]."
+    )
+    async with app.run_test(size=(120, 36)) as pilot:
+        await wait(pilot, lambda: app.state.shown == first.id)
+        await open_list(pilot, app, wait, "presets")
+        await pilot.press("s")
+        await name_it(pilot, app, wait, "mine")
+        await wait(pilot, lambda: "mine" in service.shelf.kept)
+        await pilot.press("ctrl+n")
+        await wait(pilot, lambda: app.state.shown < 0)
+        await open_list(pilot, app, wait, "presets")
+        await wait(pilot, lambda: "mine" in " ".join(listed(app)))
+        await pilot.press("end", "enter")
+        await wait(pilot, lambda: app.screen is app.chat)
+        await wait(pilot, lambda: app.chat.panel.params.temperature == 0.9)
+        await pilot.press(*"hi", "enter")
+        await wait(pilot, lambda: service.turns)
+        assert service.told_first == "Be [/brief]."
+
+
+async def test_a_preset_is_deleted_only_if_it_is_ones_own(app, service, wait):
+    service.shelf.save_preset("mine")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot, app, wait)
+        await open_list(pilot, app, wait, "presets")
+        await wait(pilot, lambda: listed(app))
+        await pilot.press("x")
+        assert app.screen is not app.chat
+        await pilot.press("end", "x")
+        await wait(pilot, lambda: app.screen is app.chat)
+        assert not service.shelf.kept
+
+
+async def test_a_name_that_is_built_in_is_refused(app, service, wait):
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await ready(pilot, app, wait)
+        await open_list(pilot, app, wait, "presets")
+        await pilot.press("s")
+        await name_it(pilot, app, wait, "exact")
+        await wait(pilot, lambda: "built in" in str([n.message for n in app._notifications]))
+        assert not service.shelf.kept
+
+
+async def test_the_seed_of_the_last_answer_is_kept_on_demand(app, service, wait):
+    only = service.store_conversation("only", ["q", "a"])
+    branch = service.branches[only.id]
+    branch[-1] = dataclasses.replace(branch[-1], seed=77)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        await app.run_action("lock_seed", app.chat)
+        await wait(pilot, lambda: service.stored[only.id].sampling is not None)
+        assert service.stored[only.id].sampling.seed == 77
+
+
+async def test_a_system_prompt_is_kept_by_leaving(app, service, wait):
+    only = service.store_conversation("only", ["q", "a"], system_prompt="old")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        await app.run_action("system", app.chat)
+        await wait(pilot, lambda: app.screen.query("#system-area"))
+        await pilot.press(*" new", "escape")
+        await wait(pilot, lambda: service.stored[only.id].system_prompt == "old new")
+
+
+async def test_a_saved_prompt_asks_for_its_variables(app, service, wait):
+    service.shelf.save_prompt("greet", "Hello {{name}}, it is {{date}}. {{name}}?")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot, app, wait)
+        await open_list(pilot, app, wait, "prompts")
+        await wait(pilot, lambda: listed(app))
+        await pilot.press("enter")
+        await wait(pilot, lambda: app.screen.query("#variables"))
+        await pilot.press(*"Ada", "enter")
+        await wait(pilot, lambda: app.screen is app.chat)
+        date = known_values(1_760_000_000.0 + 3600)["date"]
+        assert app.chat.prompt.draft.text == f"Hello Ada, it is {date}. Ada?"
+
+
+async def test_what_is_typed_can_be_kept_as_a_prompt(app, service, wait):
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot, app, wait)
+        await pilot.press(*"sum up")
+        await open_list(pilot, app, wait, "prompts")
+        await pilot.press("s")
+        await name_it(pilot, app, wait, "short")
+        await wait(pilot, lambda: "short" in service.shelf.texts)
+        assert service.shelf.texts["short"].text == "sum up"
+        assert app.chat.prompt.draft.text == "sum up"
+
+
+async def test_texts_that_end_an_answer_are_a_parameter_too(app, service, wait):
+    only = service.store_conversation("only", ["q", "a"])
+    async with app.run_test(size=(120, 50)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        await pilot.press("f4")
+        fields = {field.field.name: field for field in app.chat.panel.query("SamplingField")}
+        fields["stop"].input.focus()
+        await pilot.press(*"END | \\n")
+        await wait(pilot, lambda: service.stored[only.id].sampling is not None)
+        await wait(pilot, lambda: service.stored[only.id].sampling.stop == ("END", "\n"))
+
+
+def test_variables_are_found_once_in_order_and_values_are_not_looked_at_again():
+    text = "{{ b }} {{a}} {{b}} {{}} {{1}} { {a} }"
+    assert variables(text) == ["b", "a"]
+    assert fill(text, {"b": "{{a}}"}) == "{{a}} {{a}} {{a}} {{}} {{1}} { {a} }"
+
+
+def test_every_built_in_preset_is_valid_over_any_recommendation():
+    for preset in BUILTIN_PRESETS:
+        assert preset.over(SamplingParams()).max_new_tokens == SamplingParams().max_new_tokens
