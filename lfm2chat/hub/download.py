@@ -34,7 +34,7 @@ from lfm2chat.hub.lock import PullLock
 from lfm2chat.hub.manifest import FileRecord, Manifest, read_manifest
 from lfm2chat.hub.partfile import PartFile, verified_sha256, write_error
 from lfm2chat.hub.places import PARTIAL
-from lfm2chat.hub.target import Target
+from lfm2chat.hub.target import ARRIVED, Target
 from lfm2chat.hub.transport import Transport
 from lfm2chat.modelfiles import check_weights, read_config
 
@@ -136,7 +136,7 @@ class _Pull:
         self._target = target
         self._models_dir = models_dir
         self._staging = models_dir / PARTIAL / target.staging
-        self._files = self._staging / "files"
+        self._files = self._staging / ARRIVED
         self._folder = models_dir / target.name
         self._fetcher = Fetcher(transport, on_progress)
 

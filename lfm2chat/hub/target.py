@@ -10,8 +10,11 @@ from lfm2chat.errors import UsageError
 from lfm2chat.hub.catalog import find_card, local_name, repository_of
 from lfm2chat.hub.library import LocalModel, describe
 from lfm2chat.hub.manifest import read_manifest
-from lfm2chat.hub.places import Origin, Place, places
+from lfm2chat.hub.places import PARTIAL, Origin, Place, folder_bytes, places
 from lfm2chat.hub.upkeep import verify_model
+
+ARRIVED = "files"
+"""The folder for whole files inside that of a download under way."""
 
 GGUF = "-GGUF"
 """What the name of a repository with GGUF files ends in."""
@@ -63,6 +66,11 @@ class Target:
         """The name of the folder where it arrives."""
         ending = f"-{self.gguf}" if self.gguf else ""
         return f"{self.repository}{ending}".replace("/", "--")
+
+    def arrived_bytes(self, models_dir: Path) -> int:
+        """How much of an unfinished download lies on disk. Reads a folder."""
+        staging = models_dir / PARTIAL / self.staging
+        return folder_bytes(staging) + folder_bytes(staging / ARRIVED)
 
     def place(self, models_dir: Path) -> Place:
         """Where it will lie."""

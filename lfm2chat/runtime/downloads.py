@@ -9,12 +9,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfm2chat.errors import Lfm2ChatError, PullCancelledError, UsageError
 from lfm2chat.hub.access import Access
 from lfm2chat.hub.library import locate_model
-from lfm2chat.hub.upkeep import remove_model
+from lfm2chat.hub.target import Target
+from lfm2chat.hub.upkeep import Checked, add_model, remove_model, verify_model
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.events import (
     DownloadEnded,
@@ -53,11 +56,33 @@ class Downloads:
 
     def prospects(self) -> list[Prospect]:
         """What the catalogue has for this machine. Reads files: not for the event loop."""
-        return prospects(
+        found = prospects(
             free_memory_bytes=available_memory_bytes(),
             free_disk_bytes=free_disk_bytes(self._paths.models),
             machine=read_machine(self._paths.machine),
         )
+        return [replace(one, arrived_bytes=self._arrived_bytes(one.card.name)) for one in found]
+
+    def _arrived_bytes(self, name: str) -> int:
+        return Target.of(name).arrived_bytes(self._paths.models)
+
+    def add(self, folder: Path) -> str:
+        """Use the model in ``folder`` where it lies; gives its name. Reads the folder.
+
+        Raises:
+            ModelError: It holds no whole LFM2, or its name is taken.
+        """
+        return add_model(folder, self._paths.models).name
+
+    def verify(self, name: str, on_progress: Callable[[int], None]) -> list[Checked]:
+        """Read every byte of ``name`` and compare it with what was promised; see the hub's
+        ``verify_model``. Blocks for about a second for each gigabyte.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+        """
+        model = locate_model(name, self._paths.models)
+        return verify_model(model, on_progress=on_progress)
 
     def start(self, name: str) -> None:
         """Download ``name``; returns at once. What arrived before is not fetched again.

@@ -39,6 +39,7 @@ class Prospect:
             None where nothing was.
         obstacle: Why it cannot be used here, as one phrase; empty where it can.
         recommended: Whether it is the one to begin with.
+        arrived_bytes: How much of it lies on disk since a download that did not end.
     """
 
     card: ModelCard
@@ -47,6 +48,7 @@ class Prospect:
     decode_tok_s: float | None
     obstacle: str = ""
     recommended: bool = False
+    arrived_bytes: int = 0
 
 
 def prospects(

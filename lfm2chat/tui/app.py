@@ -305,7 +305,7 @@ class Lfm2ChatApp(App[None]):
         choice = await self.push_screen_wait(
             ModelsScreen(
                 service.models,
-                downloads.prospects,
+                downloads,
                 current=self.state.model.name,
                 downloading=lambda: self.state.download,
             )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Message, MessageStatus
+from lfm2chat.hub.catalog import ModelCard
+from lfm2chat.hub.upkeep import Checked
 from lfm2chat.runtime.events import DownloadProgress
 from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.spec import FinishReason, Timing
@@ -72,18 +75,51 @@ def share(progress: DownloadProgress) -> str:
     if not progress.total_bytes:
         return "asking the hub"
     done = f"{100 * progress.done_bytes // progress.total_bytes} %"
-    return f"{done} · {size(int(progress.bytes_per_s))}/s" if progress.bytes_per_s else done
+    if not progress.bytes_per_s:
+        return done
+    return f"{done} · {size(int(progress.bytes_per_s))}/s{time_left(progress)}"
+
+
+def time_left(progress: DownloadProgress) -> str:
+    """How long it takes still, at the speed of the last seconds: `` · 3 min left``; from a minute
+    on: below that it is over before it is read.
+    """
+    left_s = (progress.total_bytes - progress.done_bytes) / progress.bytes_per_s
+    if left_s < MINUTE:
+        return ""
+    if left_s < HOUR:
+        return f" · {left_s / MINUTE:.0f} min left"
+    return f" · {left_s / HOUR:.1f} h left"
 
 
 def prospect(one: Prospect) -> str:
     """What to expect of a model: ``2.4 GB to download · 1.4 GB of memory · about 13 tok/s``."""
-    parts = [f"{size(one.card.download_bytes)} to download"]
+    arrived = f"{size(one.arrived_bytes)} of " if one.arrived_bytes else ""
+    rest = "here, Enter goes on" if arrived else "to download"
+    parts = [f"{arrived}{size(one.card.download_bytes)} {rest}"]
     if one.obstacle:
         return " · ".join([*parts, one.obstacle])
     parts.append(f"{size(one.memory_bytes)} of memory")
     if one.decode_tok_s is not None:
         parts.append(f"about {rate(one.decode_tok_s)}")
     return " · ".join(parts)
+
+
+def card(one: ModelCard) -> str:
+    """What a model is for, what it speaks, and under which licence."""
+    languages = ", ".join(one.languages)
+    lines = (one.good_for, one.note, languages, f"{one.licence.name}: {one.licence.condition}")
+    return "\n".join(line for line in lines if line)
+
+
+def checked(files: Sequence[Checked]) -> str:
+    """What came of reading every byte of a model."""
+    damaged = [file for file in files if file.problem]
+    if not files:
+        return "a folder of your own; nothing was promised for its bytes"
+    if damaged:
+        return f"{damaged[0].file} {damaged[0].problem}: remove it and download it again"
+    return f"all {len(files)} files are as promised"
 
 
 def preset(one: Preset) -> str:

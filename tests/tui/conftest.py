@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
-from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.errors import Lfm2ChatError, ModelError
+from lfm2chat.hub.upkeep import Checked
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.events import (
     ConversationChanged,
@@ -54,9 +55,21 @@ class ScriptedDownloads:
         self._service = service
         self.found: list[Prospect] = []
         self.refuse: Lfm2ChatError | None = None
+        self.checked = [Checked("config.json", 900), Checked("model.safetensors", 709_000_000)]
 
     def prospects(self) -> list[Prospect]:
         return list(self.found)
+
+    def add(self, folder: Path) -> str:
+        if not folder.is_dir():
+            raise ModelError(f"there is nothing in {folder}", hint="add another")
+        self._service.entries.append(ModelEntry(folder.name, folder, 5_000_000, borrowed=True))
+        return folder.name
+
+    def verify(self, name: str, on_progress: Callable[[int], None]) -> list[Checked]:
+        self._service.calls.append(("verify", name))
+        on_progress(10**9)
+        return list(self.checked)
 
     def start(self, name: str) -> None:
         if self.refuse is not None:

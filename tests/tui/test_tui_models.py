@@ -67,7 +67,10 @@ async def test_a_yes_downloads_shows_how_far_it_is_and_then_answers_with_it(app,
         await pilot.press("enter")
         await wait(pilot, lambda: ("download", BEST) in shelf.calls)
         shelf.emit(DownloadProgress(BEST, GB, 2 * GB, 12e6))
-        await wait(pilot, lambda: app.chat.status.status.download == f"{BEST} 50 % · 12.0 MB/s")
+        await wait(
+            pilot,
+            lambda: app.chat.status.status.download == f"{BEST} 50 % · 12.0 MB/s · 1 min left",
+        )
         assert "50 %" in str(app.chat.status.render())
         shelf.emit(DownloadFinished(BEST, BEST))
         await wait(pilot, lambda: app.state.model.name == BEST)
@@ -152,3 +155,43 @@ async def test_a_second_download_is_refused_with_the_name_of_the_first(app, shel
         await wait(pilot, lambda: app._notifications)
         assert "still being downloaded" in next(iter(app._notifications)).message
         assert app.is_running
+
+
+def note(app):
+    return str(app.screen.query_one("#model-note").render())
+
+
+async def test_a_model_is_verified_where_it_is_listed(app, shelf, wait):
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_models(pilot, app, wait)
+        await pilot.press("v")
+        await wait(pilot, lambda: "part of lfm2chat" in note(app))
+        await pilot.press("down", "v")
+        await wait(pilot, lambda: "all 2 files are as promised" in note(app))
+        shelf.downloads.checked[1] = replace(shelf.downloads.checked[1], problem="has other bytes")
+        await pilot.press("v")
+        await wait(pilot, lambda: "model.safetensors has other bytes" in note(app))
+
+
+async def test_a_folder_is_added_and_the_cursor_stands_on_it(app, shelf, wait, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    async with app.run_test(size=(120, 36)) as pilot:
+        options = await open_models(pilot, app, wait)
+        for path, said in ((tmp_path / "none", "there is nothing"), (mine, "mine")):
+            await pilot.press("a")
+            await wait(pilot, lambda: app.screen.query("#ask-input"))
+            await pilot.press(*str(path), "enter")
+            await wait(pilot, lambda: app.screen.query("#model-list"))
+            await wait(pilot, lambda said=said: said in note(app))
+        assert "mine" in str(options.highlighted_option.prompt)
+
+
+async def test_what_has_arrived_of_a_paused_download_is_told(app, shelf, wait):
+    shelf.downloads.found = [
+        replace(one, arrived_bytes=GB if one.card.name == BEST else 0)
+        for one in shelf.downloads.found
+    ]
+    async with app.run_test(size=(80, 24)) as pilot:
+        options = await open_models(pilot, app, wait)
+        assert "1.0 GB of 2.3 GB here" in lines(options)[2]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -18,10 +19,13 @@ from textual.widgets.option_list import Option
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.hub.catalog import find_card
+from lfm2chat.runtime.downloads import Downloads
 from lfm2chat.runtime.events import DownloadProgress
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.tui import wording
+from lfm2chat.tui.screens.ask import AskScreen
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
 
 NAME_LENGTH = 60
@@ -60,53 +64,62 @@ Choice = Use | Fetch | Remove | StopFetching
 class ModelsScreen(ModalScreen[Choice | None]):
     """What lies on disk, then what could be downloaded. Gives a choice, or None when it was left.
 
-    ``read`` lists the models on disk, ``prospects`` those of the catalogue; both read files, so
+    ``read`` lists the models on disk, ``downloads`` those of the catalogue; both read files, so
     they run in a thread. ``downloading`` says how far the download is, if one runs.
     """
 
     CSS_PATH = "models.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f3", "leave", "Cancel", show=False),
-        Binding("delete", "remove", "Remove", show=False),
+        Binding("delete,x", "remove", "Remove", show=False),
+        Binding("v", "verify", "Verify", show=False),
+        Binding("a", "add", "Add a folder", show=False),
     ]
 
     def __init__(
         self,
         read: Callable[[], Sequence[ModelEntry]],
-        prospects: Callable[[], Sequence[Prospect]],
+        downloads: Downloads,
         *,
         current: str,
         downloading: Callable[[], DownloadProgress | None],
     ) -> None:
         super().__init__()
         self._read = read
-        self._prospects = prospects
+        self._downloads = downloads
         self._current = current
         self._downloading = downloading
         self._choices: dict[str, Choice] = {}
         self._entries: dict[str, ModelEntry] = {}
         self._fetching = ""
+        self._note = ForeignText("looking …", id="model-note")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="card"):
             yield Static(Content("Models"), classes="card-title", markup=False)
             yield OptionList(id="model-list", markup=False, compact=True)
-            yield ForeignText("looking …", id="model-note")
+            yield self._note
             yield Static(
-                Content("Enter chooses · Del removes · Esc leaves"),
+                Content("Enter chooses · v verifies · x removes · a adds a folder · Esc leaves"),
                 classes="card-hint",
                 markup=False,
             )
 
     async def on_mount(self) -> None:
-        note = self.query_one("#model-note", ForeignText)
+        await self._fill(self._current)
+        self.set_interval(REFRESH_S, self._show_progress)
+
+    async def _fill(self, cursor: str) -> None:
+        """List everything anew; the cursor stands on the model ``cursor``."""
         try:
             entries = await asyncio.to_thread(self._read)
-            prospects = await asyncio.to_thread(self._prospects)
+            prospects = await asyncio.to_thread(self._downloads.prospects)
         except Lfm2ChatError as error:
-            note.show(f"{error}\n{error.hint}")
+            self._note.show(f"{error}\n{error.hint}")
             return
         options = self.query_one(OptionList)
+        options.clear_options()
+        self._choices.clear()
         self._entries = {entry.name: entry for entry in entries}
         for entry in entries:
             self._add(options, Use(entry.name), self._here(entry), disabled=bool(entry.problem))
@@ -119,10 +132,9 @@ class ModelsScreen(ModalScreen[Choice | None]):
         for one in missing:
             self._add(options, Fetch(one), self._away(one), disabled=False)
         names = [entry.name for entry in entries]
-        options.highlighted = names.index(self._current) if self._current in names else 0
+        options.highlighted = names.index(cursor) if cursor in names else 0
         options.focus()
         self._show_note()
-        self.set_interval(REFRESH_S, self._show_progress)
 
     def _add(self, options: OptionList, choice: Choice, prompt: Content, *, disabled: bool) -> None:
         key = f"model-{len(self._choices)}"
@@ -146,9 +158,43 @@ class ModelsScreen(ModalScreen[Choice | None]):
             return
         if entry.borrowed:
             whose = "part of lfm2chat" if entry.builtin else f"not ours to delete: {entry.folder}"
-            self.query_one("#model-note", ForeignText).show(f"{entry.name} is {whose}.")
+            self._note.show(f"{entry.name} is {whose}.")
         else:
             self.dismiss(Remove(entry))
+
+    @work(exclusive=True, group="verify", exit_on_error=False)
+    async def action_verify(self) -> None:
+        """Read every byte of the highlighted model and compare it with what was promised."""
+        choice = self._highlighted()
+        entry = self._entries.get(choice.name) if isinstance(choice, Use) else None
+        if entry is None or entry.builtin:
+            self._note.show("Verify is for models on this disk; the guide is part of lfm2chat.")
+            return
+
+        def tell(share: float) -> None:
+            self._note.show(f"{entry.name}: reading every byte, {int(100 * share)} %")
+
+        report = _by_share(lambda share: self.call_later(tell, share), entry.size_bytes)
+        try:
+            checked = await asyncio.to_thread(self._downloads.verify, entry.name, report)
+        except Lfm2ChatError as error:
+            self._note.show(f"{error}\n{error.hint}")
+            return
+        self._note.show(f"{entry.name}: {wording.checked(checked)}")
+
+    @work(exclusive=True, group="add", exit_on_error=False)
+    async def action_add(self) -> None:
+        """Use a model in a folder of the user's own, where it lies."""
+        question = AskScreen("Folder with a whole LFM2 model", hint="adds it", longest=4096)
+        path = await self.app.push_screen_wait(question)
+        if path is None:
+            return
+        try:
+            name = await asyncio.to_thread(self._downloads.add, Path(path))
+        except Lfm2ChatError as error:
+            self._note.show(f"{error}\n{error.hint}")
+            return
+        await self._fill(name)
 
     def _highlighted(self) -> Choice | None:
         option = self.query_one(OptionList).highlighted_option
@@ -201,11 +247,15 @@ class ModelsScreen(ModalScreen[Choice | None]):
         choice = self._highlighted()
         note = ""
         if isinstance(choice, Fetch):
-            card = choice.prospect.card
-            note = "Enter stops the download." if card.name == self._fetching else card.good_for
+            fetching = choice.prospect.card.name == self._fetching
+            pause = "Enter pauses the download; what has arrived is kept.\n" if fetching else ""
+            note = pause + wording.card(choice.prospect.card)
         elif isinstance(choice, Use):
-            note = "It answers from now on." if choice.name != self._current else "In use."
-        self.query_one("#model-note", ForeignText).show(note)
+            entry = self._entries[choice.name]
+            card = find_card(choice.name)
+            where = "" if entry.builtin else f"\nin {entry.folder}"
+            note = (wording.card(card) if card is not None else "") + where
+        self._note.show(note)
 
     @on(OptionList.OptionSelected)
     def _choose(self, event: OptionList.OptionSelected) -> None:
@@ -215,3 +265,16 @@ class ModelsScreen(ModalScreen[Choice | None]):
         if isinstance(choice, Fetch) and progress and progress.name == choice.prospect.card.name:
             choice = StopFetching()
         self.dismiss(choice)
+
+
+def _by_share(tell: Callable[[float], object], total_bytes: int) -> Callable[[int], None]:
+    """Tells of bytes that were read, as a share, at each fiftieth."""
+    told = 0
+
+    def report(read_bytes: int) -> None:
+        nonlocal told
+        if read_bytes - told >= max(1, total_bytes // 50):
+            told = read_bytes
+            tell(min(1.0, read_bytes / max(1, total_bytes)))
+
+    return report

@@ -35,7 +35,7 @@ FIELDS = (
     Field("min_p", float, "drops the unlikely", "0 to 1"),
     Field("top_p", float, "keeps the likeliest", "0 to 1"),
     Field("top_k", int, "best k only, 0 all", "0 and up"),
-    Field("repetition_penalty", float, "over 1 echoes less", "0.1 to 10"),
+    Field("repetition_penalty", float, "1 is off", "0.1 to 10"),
     Field("max_new_tokens", int, "longest answer", "1 and up"),
     Field("seed", int, "empty: random", "0 and up"),
     Field("stop", tuple, "texts that end it", "a | b, \\n"),
