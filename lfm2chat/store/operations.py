@@ -17,9 +17,11 @@ from lfm2chat.errors import StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.leases import WriterLease
+from lfm2chat.store.names import Tag, tags_of
 from lfm2chat.store.reads import (
     conversation_row,
     flushed_text,
+    hidden_ids,
     message_row,
     not_in_conversation,
 )
@@ -88,8 +90,8 @@ def insert_turn(
 ) -> tuple[Conversation, Message, Message]:
     """The user's message and the empty answer below it; the tip moves to the answer.
 
-    ``parent_id`` unset is the tip. A conversation in the trash comes out of it: somebody is
-    talking in it.
+    ``parent_id`` unset is the tip. A conversation in the trash or the archive comes out of it:
+    somebody is talking in it.
 
     Raises:
         StoreError: Another process is answering in this conversation.
@@ -98,7 +100,7 @@ def insert_turn(
     _refuse_answered_elsewhere(connection, conversation_id, lease)
     parent_id = tip_id if parent_id is Unset.UNSET else parent_id
     if parent_id is not None:
-        require_message(connection, conversation_id, parent_id)
+        require_visible(connection, conversation_id, parent_id)
     user_id = _new_id(
         connection.execute(
             "INSERT INTO message (conversation_id, parent_id, role, status, created_at, text) "
@@ -110,7 +112,7 @@ def insert_turn(
     assistant_id = _insert_answer(
         connection, conversation_id, user_id, model=model, lease=lease, now=now
     )
-    changes: dict[str, Any] = {"tip_id": assistant_id, "trashed_at": None}
+    changes: dict[str, Any] = {"tip_id": assistant_id, "trashed_at": None, "archived_at": None}
     if model:
         changes["model"] = stored_text(model)
     if title is not None:
@@ -135,8 +137,8 @@ def insert_tree(connection: sqlite3.Connection, tree: Tree) -> Conversation:
     for message in tree.messages:
         cursor = connection.execute(
             "INSERT INTO message (conversation_id, parent_id, role, status, created_at, model, "
-            "tokenizer_hash, finish_reason, seed, sampling, timing, error, text, token_ids) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "tokenizer_hash, finish_reason, seed, sampling, timing, error, text, token_ids, "
+            "trashed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 number,
                 numbers[message.parent_id],
@@ -152,19 +154,33 @@ def insert_tree(connection: sqlite3.Connection, tree: Tree) -> Conversation:
                 stored_text(message.error),
                 stored_text(message.text),
                 pack_ids(message.token_ids),
+                message.trashed_at,
             ),
         )
         numbers[message.id] = number_here = _new_id(cursor)
         _insert_attachments(connection, number_here, message.attachments)
+    replace_tags(connection, number, tags_of(one.tags))
     return set_columns(
         connection,
         number,
         {
-            "tip_id": numbers[one.tip_id],
+            "tip_id": numbers[_visible_tip(tree)],
             "updated_at": one.updated_at,
             "trashed_at": one.trashed_at,
             "draft": stored_text(one.draft),
+            "pinned_at": one.pinned_at,
+            "archived_at": one.archived_at,
+            "title_by": one.title_by,
         },
+    )
+
+
+def replace_tags(connection: sqlite3.Connection, conversation_id: int, tags: Sequence[Tag]) -> None:
+    """Give a conversation these tags and no others."""
+    connection.execute("DELETE FROM tag WHERE conversation_id = ?", (conversation_id,))
+    connection.executemany(
+        "INSERT INTO tag (conversation_id, key, name) VALUES (?, ?, ?)",
+        ((conversation_id, tag.key, tag.name) for tag in tags),
     )
 
 
@@ -305,6 +321,32 @@ def require_message(connection: sqlite3.Connection, conversation_id: int, messag
     ).fetchone()
     if row is None:
         raise not_in_conversation(message_id, conversation_id)
+
+
+def require_visible(connection: sqlite3.Connection, conversation_id: int, message_id: int) -> None:
+    """Refuse a message of another conversation, and one that is hidden.
+
+    Raises:
+        StoreError: ``message_id`` is no message of this conversation that can be seen.
+    """
+    require_message(connection, conversation_id, message_id)
+    if message_id in hidden_ids(connection, conversation_id):
+        raise StoreError(
+            f"message {message_id} is deleted, or is below one that is",
+            hint="bring the deleted message back first",
+        )
+
+
+def _visible_tip(tree: Tree) -> int | None:
+    """The tip, or where it is hidden the last message that is not."""
+    hidden: set[int | None] = set()
+    for message in tree.messages:
+        if message.trashed_at is not None or message.parent_id in hidden:
+            hidden.add(message.id)
+    tip_id = tree.conversation.tip_id
+    if tip_id not in hidden:
+        return tip_id
+    return next((one.id for one in reversed(tree.messages) if one.id not in hidden), None)
 
 
 def _insert_attachments(
