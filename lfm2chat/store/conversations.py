@@ -19,6 +19,7 @@ from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.aside import Notice, network_notice, require_whole, set_aside
 from lfm2chat.store.backups import back_up, is_due
+from lfm2chat.store.branches import BranchStore
 from lfm2chat.store.db import (
     is_damage,
     is_refused_write,
@@ -30,7 +31,6 @@ from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.memory import NOWHERE, MemoryReaders, MemoryWriter, open_empty
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
-from lfm2chat.store.organizer import Organizer
 from lfm2chat.store.read_only import (
     RefusingWriter,
     only_read,
@@ -40,10 +40,11 @@ from lfm2chat.store.read_only import (
 from lfm2chat.store.readers import Readers
 from lfm2chat.store.rows import pack_ids, stored_text
 from lfm2chat.store.search_index import follow, indexed, rebuild
+from lfm2chat.store.trees import insert_tree
 from lfm2chat.store.writer import StoreWriter
 
 
-class Store(Organizer):
+class Store(BranchStore):
     """Every conversation, in one SQLite file.
 
     Threads: everything may be called from any thread. Writes go to the one writer thread and
@@ -331,7 +332,7 @@ class Store(Organizer):
     def add_conversations(self, trees: Sequence[Tree]) -> Future[list[Conversation]]:
         """Conversations from elsewhere, all or none; the last one is at the top of the list."""
         return self._writer.submit(
-            lambda connection: [operations.insert_tree(connection, tree) for tree in trees]
+            lambda connection: [insert_tree(connection, tree) for tree in trees]
         )
 
     def keep_unsent(self, draft: str) -> Future[None]:

@@ -17,6 +17,7 @@ from lfm2chat.store.library import Library
 from lfm2chat.store.names import tags_of
 from lfm2chat.store.operations import Unset
 from lfm2chat.store.rows import stored_sampling, stored_text
+from lfm2chat.store.trees import replace_tags
 
 
 class Organizer(Library):
@@ -58,7 +59,7 @@ class Organizer(Library):
                 changes |= {"title": stored_text(title), "title_by": title_by}
             if tip_id is not None:
                 operations.require_visible(connection, conversation_id, tip_id)
-                changes["tip_id"] = tip_id
+                operations.move_tip(connection, conversation_id, tip_id)
             return operations.set_columns(connection, conversation_id, changes)
 
         return self._writer.submit(update)
@@ -74,7 +75,7 @@ class Organizer(Library):
 
         def change(connection: sqlite3.Connection) -> Conversation:
             reads.conversation_row(connection, conversation_id)
-            operations.replace_tags(connection, conversation_id, tags)
+            replace_tags(connection, conversation_id, tags)
             return reads.conversation_row(connection, conversation_id)
 
         return self._writer.submit(change)

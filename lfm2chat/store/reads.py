@@ -41,6 +41,25 @@ _HIDDEN_IN_ONE = f"""
 """  # noqa: S608 - own constants
 
 
+# A message's siblings are its parent's children; those of the first are the other roots.
+_SIBLINGS = """
+    WITH RECURSIVE path (id, parent_id) AS (
+        SELECT message.id, parent_id FROM message JOIN conversation ON message.id = tip_id
+        WHERE conversation.id = :conversation
+        UNION ALL
+        SELECT message.id, message.parent_id
+        FROM path JOIN message ON message.id = path.parent_id
+    )
+    SELECT path.id, message.id FROM path JOIN message ON message.parent_id = path.parent_id
+    WHERE message.trashed_at IS NULL
+    UNION ALL
+    SELECT path.id, message.id FROM path JOIN message ON path.parent_id IS NULL
+    WHERE message.conversation_id = :conversation AND message.parent_id IS NULL
+        AND message.trashed_at IS NULL
+    ORDER BY 1, 2
+"""
+
+
 def require_columns(connection: sqlite3.Connection) -> None:
     """Ask all that this module asks, of nothing.
 
@@ -49,6 +68,7 @@ def require_columns(connection: sqlite3.Connection) -> None:
     """
     conversation_rows(connection, trashed=False, limit=0)
     hidden_ids(connection, 0)
+    connection.execute(_SIBLINGS, {"conversation": 0})
     connection.execute(_BRANCH, {"tip": 0, "conversation": 0})
     tree_rows(connection, 0)
     flushed_text(connection, 0)
@@ -145,6 +165,19 @@ def tree_rows(connection: sqlite3.Connection, conversation_id: int) -> list[Mess
         _MESSAGE + "WHERE conversation_id = ? ORDER BY id", (conversation_id,)
     )
     return _messages(connection, rows)
+
+
+def sibling_ids(connection: sqlite3.Connection, conversation_id: int) -> dict[int, tuple[int, ...]]:
+    """For each message of the shown branch, from the root on, itself and its visible siblings.
+
+    Raises:
+        ConversationNotFoundError: No conversation has that number.
+    """
+    conversation_row(connection, conversation_id)
+    found: dict[int, list[int]] = {}
+    for number, sibling in connection.execute(_SIBLINGS, {"conversation": conversation_id}):
+        found.setdefault(number, []).append(sibling)
+    return {number: tuple(siblings) for number, siblings in found.items()}
 
 
 def child_rows(connection: sqlite3.Connection, message_id: int) -> list[Message]:

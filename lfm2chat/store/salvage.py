@@ -195,6 +195,8 @@ def _message(row: Row, reader: RowReader) -> Row | None:
         row["seed"] = None
     if not isinstance(row.get("trashed_at"), float):
         row["trashed_at"] = None
+    if not isinstance(row.get("visit"), int):
+        row["visit"] = 0
     try:
         unpack_ids(row["token_ids"])
     except Exception:  # noqa: BLE001 - whatever a damaged value is

@@ -120,7 +120,8 @@ def test_store_of_an_earlier_schema_is_shown_from_a_copy(folder, store_file):
     with contextlib.closing(sqlite3.connect(store_file)) as connection:
         connection.execute("DROP TABLE tag")
         connection.execute("DROP INDEX message_trashed")
-        connection.execute("ALTER TABLE message DROP COLUMN trashed_at")
+        for column in ("trashed_at", "visit"):
+            connection.execute(f"ALTER TABLE message DROP COLUMN {column}")
         for column in ("pinned_at", "archived_at", "title_by"):
             connection.execute(f"ALTER TABLE conversation DROP COLUMN {column}")
         connection.execute("PRAGMA user_version=3")
