@@ -42,9 +42,18 @@ _HINT: Final = "download the model again with `lfm2chat models pull`"
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids for the model."""
+    """Token ids for the model.
+
+    ``ends`` are pairs: a message's place among those that were rendered, and how many ids there
+    are when its text is over. It is empty where the template does not keep messages apart.
+    """
 
     ids: tuple[int, ...]
+    ends: tuple[tuple[int, int], ...] = ()
+
+    def begun(self, ids: Sequence[int]) -> Prompt:
+        """The prompt with the beginning of the answer behind it."""
+        return Prompt((*self.ids, *ids), self.ends)
 
 
 class ChatTemplate:
@@ -122,6 +131,38 @@ class ChatTemplate:
         }
         return self._encode_segments(segments, {i: own[i] for i in unchanged if own[i]})
 
+    def beginning_ids(self, beginning: PromptMessage) -> tuple[int, ...]:
+        """The ids of an answer's ``beginning``, to stand right behind a prompt.
+
+        As many of its ``token_ids`` as are of this tokenizer and make up its text are taken as
+        they are, all of them where the text is that of the whole answer; the rest of the text is
+        encoded.
+
+        Raises:
+            TokenizerError: The text cannot be encoded.
+        """
+        own = self._own_ids(beginning)
+        text = without_surrogates(beginning.text)
+        if not self.tokenizer.special_ids.isdisjoint(own):
+            own = ()
+        if own and self.tokenizer.decode(own) == text:
+            return own
+        kept, rest = self._longest_beginning(own, text.encode())
+        return (*kept, *self.tokenizer.encode_plain(rest)) if rest else kept
+
+    def _longest_beginning(self, ids: Sequence[int], data: bytes) -> tuple[tuple[int, ...], str]:
+        """The first of ``ids`` that are whole characters at the start of ``data``, and its rest."""
+        position = kept = end = 0
+        for number, token_id in enumerate(ids, start=1):
+            piece = self.tokenizer.token_bytes(token_id)
+            if not data.startswith(piece, position):
+                break
+            position += len(piece)
+            # Not inside a character: its other bytes would be no text.
+            if position == len(data) or data[position] & 0xC0 != 0x80:
+                kept, end = number, position
+        return tuple(ids[:kept]), data[end:].decode()
+
     def _writes_into_texts(self, segments: Sequence[Segment], texts: Sequence[str]) -> bool:
         """Whether the template put an added token of its own into a text that it changed."""
         changed = [
@@ -171,8 +212,10 @@ class ChatTemplate:
                         writer.add_control(token_id)
             elif segment.message in own and structure.isdisjoint(own[segment.message]):
                 writer.add_ids(own[segment.message])
+                writer.end_message(segment.message)
             else:
                 writer.add_text(segment.text)
+                writer.end_message(segment.message)
         return writer.prompt()
 
     def _encode_whole(self, rendered: str, texts: Sequence[str]) -> Prompt:
@@ -195,6 +238,8 @@ class _Writer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._ids: list[int] = []
+        self._ends: list[tuple[int, int]] = []
+        self._ended: list[int] = []
         self._waiting: list[str] = []
 
     def add_text(self, text: str) -> None:
@@ -208,15 +253,20 @@ class _Writer:
         self._encode_waiting()
         self._ids.extend(ids)
 
+    def end_message(self, place: int) -> None:
+        self._ended.append(place)
+
     def prompt(self) -> Prompt:
         self._encode_waiting()
-        return Prompt(tuple(self._ids))
+        return Prompt(tuple(self._ids), tuple(self._ends))
 
     def _encode_waiting(self) -> None:
         text = "".join(self._waiting)
         self._waiting.clear()
         if text:
             self._ids.extend(self._tokenizer.encode_plain(text))
+        self._ends.extend((place, len(self._ids)) for place in self._ended)
+        self._ended.clear()
 
 
 def _read_source(path: Path) -> str:

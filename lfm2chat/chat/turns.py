@@ -34,6 +34,17 @@ class MessageStatus(StrEnum):
     FAILED = "failed"
 
 
+class TitleBy(StrEnum):
+    """Who gave a conversation its title. The values are stored; they never change.
+
+    ``TEXT``: it was made of the first message.
+    """
+
+    TEXT = "text"
+    USER = "user"
+    MODEL = "model"
+
+
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
     """One message as the prompt needs it.
@@ -52,8 +63,9 @@ class PromptMessage:
 @dataclass(frozen=True, slots=True)
 class Message:
     """One stored message. ``created_at`` is unix time in seconds; order is by ``id``, never by
-    time. ``attachments`` are of the user's messages only, the other fields after ``created_at``
-    of assistant messages only.
+    time. ``attachments`` are of the user's messages only, the other fields from ``model`` to
+    ``error`` of assistant messages only. ``trashed_at``, unix seconds, hides the message and all
+    below it.
     """
 
     id: int
@@ -72,6 +84,7 @@ class Message:
     timing: Timing | None = None
     error: str = ""
     attachments: tuple[Attachment, ...] = ()
+    trashed_at: float | None = None
 
     def as_prompt(self) -> PromptMessage:
         """This message as the prompt needs it, its files put before its text."""
@@ -85,7 +98,8 @@ class Conversation:
 
     ``tip_id`` is the last message of the branch that is shown, None while there is none.
     ``sampling`` is None where the model's own recommendation holds. ``message_count`` counts
-    the whole tree.
+    the whole tree, hidden messages too. An archived one is in no list but that of the archive, and
+    is found by searching; ``tags`` are in the order of their letters.
     """
 
     id: int
@@ -99,3 +113,7 @@ class Conversation:
     draft: str = ""
     trashed_at: float | None = None
     message_count: int = 0
+    pinned_at: float | None = None
+    archived_at: float | None = None
+    title_by: TitleBy = TitleBy.TEXT
+    tags: tuple[str, ...] = ()

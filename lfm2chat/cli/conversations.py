@@ -120,7 +120,8 @@ def export_command(
             hint=f"`lfm2chat conversations export NUMBER --until {until}`",
         )
     with _open_store() as store:
-        chosen = numbers or [one.id for one in reversed(store.conversations())]
+        kept = [*store.conversations(), *store.conversations(archived=True)]
+        chosen = numbers or [one.id for one in reversed(kept)]
         if form is Format.JSONL:
             # Escaped already; a terminal sees only ASCII.
             sys.stdout.writelines(archive_lines(_tree(store, number, until) for number in chosen))

@@ -20,13 +20,15 @@ class LoadModel:
 @dataclass(frozen=True, slots=True)
 class StoredTurn:
     """A turn whose user message is in ``store``: the branch up to ``user`` is what gets answered,
-    and ``assistant`` is the empty message that takes the answer.
+    and ``assistant`` is the message that takes the answer. It is empty, or holds the text of
+    ``beginning``, after which the answer goes on.
     """
 
     store: Store
     conversation: Conversation
     user: Message
     assistant: Message
+    beginning: PromptMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,11 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The whole answer. ``token_ids`` are empty where they say more than ``text`` does."""
+    """The whole answer. ``token_ids`` are empty where they say more than ``text`` does.
+
+    Of an answer that goes on after a beginning, text and ids are with that beginning, ``timing``
+    counts what is new. ``prompt`` is what was read, the beginning included.
+    """
 
     text: str
     token_ids: tuple[int, ...]
@@ -62,6 +66,7 @@ class Answer:
     timing: Timing
     context_used: int
     left_out: int
+    prompt: Prompt
 
 
 Step = Reading | Writing | Answer
@@ -73,12 +78,15 @@ def answer(
     messages: Sequence[PromptMessage],
     *,
     sampling: SamplingParams,
+    beginning: PromptMessage | None = None,
     roll: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
     conversation_id: int | None = None,
     saved: SavedContexts | None = None,
 ) -> Generator[Step]:
     """Answer the last of ``messages``; the last step is an :class:`Answer`.
+
+    With a ``beginning`` the answer goes on after that text. It is told only in the last step.
 
     A cancelled answer ends with what was written. ``contexts`` gets the cache back however the
     generator ends, also when it is closed early. With ``saved``, which is for a stored
@@ -92,10 +100,13 @@ def answer(
     """
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(SEED_BITS)
     sampling = replace(sampling, seed=seed)
-    window = fit_window(loaded, messages, sampling, roll=roll)
+    begun = loaded.template.beginning_ids(beginning) if beginning is not None else ()
+    window = fit_window(loaded, messages, sampling, roll=roll, begun=begun)
     started = time.monotonic()
     context = _find_context(loaded, contexts, saved, window.prompt.ids)
     run = _Run(loaded, context, window, sampling, cancelled, started=started)
+    if beginning is not None:
+        run.begin(beginning.text, begun)
     try:
         yield from run.steps()
     finally:
@@ -113,24 +124,28 @@ def fit_window(
     sampling: SamplingParams,
     *,
     roll: bool,
+    begun: Sequence[int] = (),
 ) -> Window:
     """The messages that fit beside the answer; half of the context where it has to roll.
+
+    The ids that the answer has ``begun`` with stand at the end of the prompt.
 
     Raises:
         ContextFullError: They do not fit and ``roll`` is off, or the last one alone does not.
     """
-    limit = loaded.context_tokens
+    limit = loaded.context_tokens - len(begun)
     reserve = max(MIN_ANSWER_TOKENS, min(sampling.max_new_tokens, limit // 4))
     window = fit(messages, template=loaded.template, max_prompt_tokens=limit - reserve)
-    if not window.left_out:
-        return window
-    if not roll:
+    if window.left_out and not roll:
         raise ContextFullError(
-            f"this conversation fills the {limit} tokens that {loaded.name} can see",
+            f"this conversation fills the {loaded.context_tokens} tokens that "
+            f"{loaded.name} can see",
             hint='start a new conversation, or set context_policy = "roll" in config.toml',
         )
-    # Half at once: dropping one turn at a time would read everything anew at every turn.
-    return fit(messages, template=loaded.template, max_prompt_tokens=limit // 2)
+    if window.left_out:
+        # Half at once: dropping one turn at a time would read everything anew at every turn.
+        window = fit(messages, template=loaded.template, max_prompt_tokens=limit // 2)
+    return replace(window, prompt=window.prompt.begun(begun))
 
 
 def _find_context(
@@ -175,11 +190,16 @@ class _Run:
         # Where reading begins: a little before the end of what is there, after going back.
         self._cached = context.cache.position
         self._ids: list[int] = []
+        self._begun_text, self._begun_ids = "", tuple[int, ...]()
         self._started = started
         self.answered = False
         self._first_token_at: float | None = None
         self._last_token_at = 0.0
         self._prefill_s = 0.0
+
+    def begin(self, text: str, ids: tuple[int, ...]) -> None:
+        """Note what of the prompt's end is the answer's own."""
+        self._begun_text, self._begun_ids = text, ids
 
     def steps(self) -> Iterator[Step]:
         # 1. Read what the cache does not hold.
@@ -281,12 +301,14 @@ class _Run:
             time_to_first_token_s=first - self._started if first else 0.0,
         )
         return Answer(
-            text=text,
-            token_ids=ids,
+            text=self._begun_text + text,
+            # Cut at a stop text there are none; nor are there of a beginning without its end.
+            token_ids=(*self._begun_ids, *ids) if ids or not self._ids else (),
             finish_reason=finish,
             sampling=self._sampling,
             seed=self._sampling.seed or 0,
             timing=timing,
             context_used=self._context_used,
             left_out=self._window.left_out,
+            prompt=self._prompt,
         )

@@ -72,7 +72,8 @@ class TurnRecorder:
 
     def fail(self, error: str, *, then: Callable[[Message], None]) -> None:
         """Store what was written before the turn failed, with the sentence that says why."""
-        failed = replace(self._message, text=self.text, status=MessageStatus.FAILED, error=error)
+        text = self._message.text + self.text  # after what it began with
+        failed = replace(self._message, text=text, status=MessageStatus.FAILED, error=error)
         self._store_final(failed, then)
 
     def _flush(self) -> None:

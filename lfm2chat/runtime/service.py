@@ -6,7 +6,6 @@ by events, given to ``emit`` from the worker's or the store's thread.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -19,11 +18,11 @@ from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Conversation, Message, PromptMessage
 from lfm2chat.errors import Lfm2ChatError, StoreError, UsageError
 from lfm2chat.paths import Paths
+from lfm2chat.runtime.branches import Branches
 from lfm2chat.runtime.commands import (
     Close,
     ForgetConversation,
     LoadModel,
-    RunTurn,
     StoredTurn,
 )
 from lfm2chat.runtime.downloads import Downloads
@@ -34,13 +33,13 @@ from lfm2chat.runtime.events import (
     ModelLoaded,
     SaveFailed,
     StoreNotice,
-    TurnAccepted,
     TurnFailed,
     TurnFinished,
 )
 from lfm2chat.runtime.models import GUIDE, ModelEntry, available_models
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.shelf import TITLE_LENGTH, Shelf
+from lfm2chat.runtime.turns import LiveTurns
 from lfm2chat.runtime.worker import ModelWorker
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
@@ -54,7 +53,8 @@ class ChatService:
     thread may call the rest.
 
     ``store`` of None serves temporary turns and conversations only: nothing is ever written.
-    ``downloads`` brings models, when it is told to; ``shelf`` holds presets and saved prompts.
+    ``downloads`` brings models, when it is told to; ``shelf`` holds presets and saved prompts;
+    ``branches`` knows a conversation as a tree.
 
     A temporary conversation is one like any other, but lies in memory: its number says so
     (:func:`~lfm2chat.store.is_temporary`), no list names it, and closing the service forgets it.
@@ -73,9 +73,6 @@ class ChatService:
         self._store = store
         self._temporary: Store | None = None
         self._emit_outside = emit
-        self._turns = itertools.count(1)
-        self._live: dict[int, RunTurn] = {}
-        self._answering: dict[int, int] = {}
         self._lock = threading.Lock()
         self._model_name = self._first_model()
         self._loaded: ModelLoaded | None = None
@@ -94,6 +91,10 @@ class ChatService:
             settings=settings,
             saved_files=self._saved_files,
             emit=self._emit,
+        )
+        self._turns = LiveTurns(self._worker.put, self._emit)
+        self.branches = Branches(
+            self._store_of, self._turns, model=lambda: self._model_name, told=self._told
         )
 
     # --- life -------------------------------------------------------------------------------
@@ -121,9 +122,7 @@ class ChatService:
 
         Blocks for at most ``timeout_s`` and the store's last writes.
         """
-        with self._lock:
-            for command in self._live.values():
-                command.cancel.set()
+        self._turns.cancel_all()
         self._worker.put(Close())
         self.downloads.close()
         ended = self._worker.join(timeout_s)
@@ -166,7 +165,7 @@ class ChatService:
             raise UsageError("the message is empty", hint="write something first")
         new = conversation_id is None
         store = self._temporary_store() if new and temporary else self._store_of(conversation_id)
-        command = self._new_turn(conversation_id, sampling)
+        (command,) = self._turns.begin(conversation_id, sampling)
         if conversation_id is None:
             prompt = self._settings.system_prompt if system_prompt is None else system_prompt
             future = store.begin_conversation(
@@ -181,30 +180,30 @@ class ChatService:
             future = store.begin_turn(
                 conversation_id, text, model=self._model_name, attachments=files
             )
-        future.add_done_callback(lambda done: self._committed(command, store, done))
+        future.add_done_callback(
+            self._turns.committed([command], lambda begun: [StoredTurn(store, *begun)])
+        )
         return command.turn
 
     def submit_temporary(
         self, messages: Sequence[PromptMessage], *, sampling: SamplingParams | None = None
     ) -> int:
         """Answer the last of ``messages`` and write nothing; gives the number of the turn."""
-        command = replace(self._new_turn(None, sampling), messages=tuple(messages))
-        with self._lock:
-            self._live[command.turn] = command
-        self._worker.put(command)
+        (command,) = self._turns.begin(None, sampling)
+        self._worker.put(replace(command, messages=tuple(messages)))
         return command.turn
 
     def cancel(self, turn: int) -> None:
         """End a turn with its next token; what is written stays. Nothing if it is over."""
-        with self._lock:
-            command = self._live.get(turn)
-        if command is not None:
-            command.cancel.set()
+        self._turns.cancel(turn)
 
     def turn_of(self, conversation_id: int) -> int | None:
-        """The turn that is answering a conversation now, or None."""
-        with self._lock:
-            return self._answering.get(conversation_id)
+        """The turn that is answering a conversation now, the first of several, or None."""
+        return next(iter(self.turns_of(conversation_id)), None)
+
+    def turns_of(self, conversation_id: int) -> tuple[int, ...]:
+        """The turns that are answering a conversation now: several after a regeneration."""
+        return self._turns.of(conversation_id)
 
     # --- models -----------------------------------------------------------------------------
 
@@ -241,9 +240,9 @@ class ChatService:
 
     # --- conversations (the reads touch the disk: not for the event loop) ---------------------
 
-    def conversations(self, *, trashed: bool = False) -> list[Conversation]:
-        """All conversations, the one that changed last first."""
-        return self._need_store().conversations(trashed=trashed)
+    def conversations(self, *, trashed: bool = False, archived: bool = False) -> list[Conversation]:
+        """Those of the list, of the archive or of the trash, the one that changed last first."""
+        return self._need_store().conversations(trashed=trashed, archived=archived)
 
     def conversation(self, conversation_id: int) -> Conversation:
         """One conversation.
@@ -298,13 +297,12 @@ class ChatService:
         return self._need_store().unsent()
 
     def delete(self, conversation_id: int) -> Future[Conversation]:
-        """Move a conversation to the trash; a turn in it is stopped first.
+        """Move a conversation to the trash; the turns in it are stopped first.
 
         What the model kept of it on disk is gone when :class:`ConversationChanged` tells of it,
         what it keeps in memory as soon as no turn is running.
         """
-        turn = self.turn_of(conversation_id)
-        if turn is not None:
+        for turn in self.turns_of(conversation_id):
             self.cancel(turn)
         future = self._store_of(conversation_id).trash_conversation(conversation_id)
         future.add_done_callback(lambda done: self._forget(conversation_id, done))
@@ -340,38 +338,6 @@ class ChatService:
                 self._temporary = Store.in_memory()
             return self._temporary
 
-    def _new_turn(self, conversation_id: int | None, sampling: SamplingParams | None) -> RunTurn:
-        with self._lock:
-            if conversation_id is not None and conversation_id in self._answering:
-                raise UsageError(
-                    "this conversation is still being answered", hint="wait, or stop it first"
-                )
-            command = RunTurn(turn=next(self._turns), sampling=sampling)
-            self._live[command.turn] = command
-            if conversation_id is not None:
-                self._answering[conversation_id] = command.turn
-        return command
-
-    def _committed(
-        self,
-        command: RunTurn,
-        store: Store,
-        done: Future[tuple[Conversation, Message, Message]],
-    ) -> None:
-        """On the store's writer thread: answer what is on disk, or say that it is not."""
-        error = done.exception()
-        if error is not None:
-            hint, code = "", Lfm2ChatError.exit_code
-            if isinstance(error, Lfm2ChatError):
-                hint, code = error.hint, error.exit_code
-            self._emit(TurnFailed(command.turn, str(error), hint, code))
-            return
-        stored = StoredTurn(store, *done.result())
-        with self._lock:
-            self._answering[stored.conversation.id] = command.turn
-        self._emit(TurnAccepted(command.turn, stored.conversation, stored.user, stored.assistant))
-        self._worker.put(replace(command, stored=stored))
-
     def _forget(self, conversation_id: int, done: Future[Conversation]) -> None:
         """On the store's writer thread: the worker may be busy with another conversation."""
         if done.exception() is None:
@@ -397,11 +363,7 @@ class ChatService:
     def _emit(self, event: Event) -> None:
         match event:
             case TurnFinished(turn=turn) | TurnFailed(turn=turn):
-                with self._lock:
-                    self._live.pop(turn, None)
-                    for conversation_id, live in list(self._answering.items()):
-                        if live == turn:
-                            del self._answering[conversation_id]
+                self._turns.ended(turn)
             case ModelLoaded():
                 self._loaded = event
                 self._model_name = event.model

@@ -103,6 +103,7 @@ class TurnSequence:
             self._contexts,
             self._messages(),
             sampling=self._sampling(),
+            beginning=stored.beginning if stored is not None else None,
             roll=self._settings.context_policy == "roll",
             cancelled=self._command.cancel.is_set,
             conversation_id=stored.conversation.id if stored is not None else None,

@@ -12,7 +12,8 @@ class FinishReason(StrEnum):
     ``LENGTH``: ``max_new_tokens`` was reached. ``CONTEXT``: the model's context is full.
     ``CANCELLED``: the user stopped it. ``CONTROL``: the model wrote a control token that is
     no end token. ``INTERRUPTED``: the process ended while the answer was written.
-    ``ERROR``: something failed; the message carries the sentence.
+    ``ERROR``: something failed; the message carries the sentence. ``EDITED``: the user wrote it,
+    in place of an answer.
     """
 
     STOP = "stop"
@@ -22,3 +23,4 @@ class FinishReason(StrEnum):
     CONTROL = "control"
     INTERRUPTED = "interrupted"
     ERROR = "error"
+    EDITED = "edited"

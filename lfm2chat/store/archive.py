@@ -22,9 +22,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lfm2chat.chat.attachments import Attachment, attached
-from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
+from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role, TitleBy
 from lfm2chat.errors import ArchiveError, Lfm2ChatError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
+from lfm2chat.store.names import tags_of
 
 FORMAT, VERSION = "lfm2chat conversations", 1
 
@@ -178,6 +179,10 @@ def _conversation(one: Conversation) -> dict[str, Any]:
         "model": one.model,
         "sampling": one.sampling.as_dict() if one.sampling else None,
         "draft": one.draft,
+        "pinned_at": one.pinned_at,
+        "archived_at": one.archived_at,
+        "title_by": one.title_by.value,
+        "tags": list(one.tags),
     }
 
 
@@ -190,6 +195,8 @@ def _message(one: Message) -> dict[str, Any]:
         "status": one.status.value,
         "created_at": one.created_at,
     }
+    if one.trashed_at is not None:
+        values["trashed_at"] = one.trashed_at
     if one.status is MessageStatus.WRITING:
         values["status"] = MessageStatus.INTERRUPTED.value
         values["finish_reason"] = FinishReason.INTERRUPTED.value
@@ -237,6 +244,10 @@ def _read_conversation(values: dict[str, Any], number: int) -> Conversation:
         model=_text(values, "model"),
         sampling=_sampling(values),
         draft=_text(values, "draft"),
+        pinned_at=_time(values, "pinned_at", None),
+        archived_at=_time(values, "archived_at", None),
+        title_by=TitleBy(_text(values, "title_by", TitleBy.TEXT.value)),
+        tags=_tags(values),
     )
 
 
@@ -275,6 +286,7 @@ def _read_message(values: dict[str, Any], conversation: int) -> Message:
         seed=_whole(values, "seed", 0, _MOST_SEED),
         timing=None if timing is None else _timing(timing),
         error=_text(values, "error"),
+        trashed_at=_time(values, "trashed_at", None),
     )
 
 
@@ -287,6 +299,13 @@ def _text(values: dict[str, Any], name: str, default: Any = "") -> str:
     if len(value) > MAX_TEXT:
         raise ValueError(f"{name} has {len(value):,} characters, at most {MAX_TEXT:,} may be there")
     return value
+
+
+def _tags(values: dict[str, Any]) -> tuple[str, ...]:
+    names = values.get("tags") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("tags is no list of texts")
+    return tuple(tag.name for tag in tags_of(names))
 
 
 def _time(values: dict[str, Any], name: str, default: float | None) -> float | None:

@@ -40,6 +40,7 @@ _COUNTED = (
     "chunk",
     "attachment NOT INDEXED",
     "unsent",
+    "tag",
 )
 
 
@@ -67,8 +68,8 @@ def require_whole(path: Path, connection: sqlite3.Connection, *, thoroughly: boo
                 raise _damaged(f"{path}: {said}")
         for rows in _COUNTED:
             connection.execute(f"SELECT count(*) FROM {rows}").fetchone()  # noqa: S608 - own names
-        for trashed in (False, True):
-            conversation_rows(connection, trashed=trashed, limit=None)
+        for trashed, archived in ((False, False), (False, True), (True, False)):
+            conversation_rows(connection, trashed=trashed, archived=archived)
     except (StoreError, sqlite3.OperationalError) as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         # A table that has gone, or a text that is none: no program of ours wrote it so.

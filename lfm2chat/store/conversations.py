@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from lfm2chat.chat.attachments import Attachment, attached
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus
@@ -19,6 +19,7 @@ from lfm2chat.store import operations, reads
 from lfm2chat.store.archive import Tree
 from lfm2chat.store.aside import Notice, network_notice, require_whole, set_aside
 from lfm2chat.store.backups import back_up, is_due
+from lfm2chat.store.branches import BranchStore
 from lfm2chat.store.db import (
     is_damage,
     is_refused_write,
@@ -27,7 +28,6 @@ from lfm2chat.store.db import (
     storage_errors,
 )
 from lfm2chat.store.leases import WriterLease
-from lfm2chat.store.library import Library
 from lfm2chat.store.memory import NOWHERE, MemoryReaders, MemoryWriter, open_empty
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate, version
 from lfm2chat.store.operations import Unset
@@ -38,12 +38,13 @@ from lfm2chat.store.read_only import (
     require_readable,
 )
 from lfm2chat.store.readers import Readers
-from lfm2chat.store.rows import pack_ids, stored_sampling, stored_text
+from lfm2chat.store.rows import pack_ids, stored_text
 from lfm2chat.store.search_index import follow, indexed, rebuild
+from lfm2chat.store.trees import insert_tree
 from lfm2chat.store.writer import StoreWriter
 
 
-class Store(Library):
+class Store(BranchStore):
     """Every conversation, in one SQLite file.
 
     Threads: everything may be called from any thread. Writes go to the one writer thread and
@@ -232,9 +233,9 @@ class Store(Library):
         """The user's message below ``parent_id`` and an empty answer, status WRITING, below it.
 
         One transaction; the tip moves to the answer, ``model`` becomes the conversation's, and
-        a conversation in the trash comes out of it. ``parent_id`` is the tip by default; None
-        makes another first message. ``title`` None keeps the title. It fails while another
-        process is answering in this conversation.
+        a conversation in the trash or the archive comes out of it. ``parent_id`` is the tip by
+        default; None makes another first message. ``title`` None keeps the title. It fails while
+        another process is answering in this conversation.
 
         Raises:
             UsageError: Too many files go with it (at once, not through the future).
@@ -296,53 +297,6 @@ class Store(Library):
             lambda connection: operations.finish_answer(connection, message_id, answer, now=now)
         )
 
-    def update_conversation(
-        self,
-        conversation_id: int,
-        *,
-        title: str | None = None,
-        system_prompt: str | None = None,
-        model: str | None = None,
-        sampling: SamplingParams | Unset | None = Unset.UNSET,
-        draft: str | None = None,
-        tip_id: int | None = None,
-    ) -> Future[Conversation]:
-        """Change what is given; the place in the list stays.
-
-        ``sampling`` None goes back to the model's recommendation; for the others None keeps
-        what is there, and an empty text clears it. ``tip_id`` is a message of this conversation.
-        """
-        texts = {"title": title, "system_prompt": system_prompt, "model": model, "draft": draft}
-        changes: dict[str, Any] = {
-            name: stored_text(text) for name, text in texts.items() if text is not None
-        }
-        if sampling is not Unset.UNSET:
-            changes["sampling"] = stored_sampling(sampling)
-
-        def update(connection: sqlite3.Connection) -> Conversation:
-            reads.conversation_row(connection, conversation_id)
-            if tip_id is not None:
-                operations.require_message(connection, conversation_id, tip_id)
-                changes["tip_id"] = tip_id
-            return operations.set_columns(connection, conversation_id, changes)
-
-        return self._writer.submit(update)
-
-    def trash_conversation(self, conversation_id: int) -> Future[Conversation]:
-        """Move to the trash; nothing is deleted. Its place in the list is kept for restoring."""
-        return self._set_trashed(conversation_id, self._clock())
-
-    def restore_conversation(self, conversation_id: int) -> Future[Conversation]:
-        """Take out of the trash, back to its place in the list."""
-        return self._set_trashed(conversation_id, None)
-
-    def _set_trashed(self, conversation_id: int, when: float | None) -> Future[Conversation]:
-        return self._writer.submit(
-            lambda connection: operations.set_columns(
-                connection, conversation_id, {"trashed_at": when}
-            )
-        )
-
     def delete_conversation(self, conversation_id: int) -> Future[None]:
         """Delete it for ever: no word of it is left in the store, its log or its copies.
 
@@ -378,7 +332,7 @@ class Store(Library):
     def add_conversations(self, trees: Sequence[Tree]) -> Future[list[Conversation]]:
         """Conversations from elsewhere, all or none; the last one is at the top of the list."""
         return self._writer.submit(
-            lambda connection: [operations.insert_tree(connection, tree) for tree in trees]
+            lambda connection: [insert_tree(connection, tree) for tree in trees]
         )
 
     def keep_unsent(self, draft: str) -> Future[None]:

@@ -7,13 +7,13 @@ replaces what was there. What is deleted may stand in copies of the store until 
 from __future__ import annotations
 
 import sqlite3
-import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from lfm2chat.errors import StoreError, UsageError
+from lfm2chat.errors import StoreError
 from lfm2chat.spec import SamplingParams
+from lfm2chat.store.names import name_key
 from lfm2chat.store.questions import Questions
 from lfm2chat.store.read_only import RefusingWriter
 from lfm2chat.store.rows import RowReader, loaded_text, stored_sampling, stored_text
@@ -70,7 +70,7 @@ class Library(Questions):
         Raises:
             UsageError: The name is empty (at once, not through the future).
         """
-        key, now = _key(name), self._clock()
+        key, now = name_key(name), self._clock()
 
         def save(connection: sqlite3.Connection) -> Preset:
             connection.execute(
@@ -112,7 +112,7 @@ class Library(Questions):
         Raises:
             UsageError: The name is empty (at once, not through the future).
         """
-        key, now = _key(name), self._clock()
+        key, now = name_key(name), self._clock()
 
         def save(connection: sqlite3.Connection) -> SavedPrompt:
             connection.execute(
@@ -134,7 +134,7 @@ class Library(Questions):
         return self._delete("prompt", name)
 
     def _delete(self, table: str, name: str) -> Future[None]:
-        key = _key(name)
+        key = name_key(name)
 
         def delete(connection: sqlite3.Connection) -> None:
             deleted = connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - own names
@@ -148,15 +148,6 @@ class Library(Questions):
 
 _PRESETS = "SELECT name, system_prompt, sampling, model, created_at, updated_at FROM preset"
 _PROMPTS = "SELECT name, text, created_at, updated_at FROM prompt"
-
-
-def _key(name: str) -> str | bytes:
-    """The same for two names that differ in case, in spaces, or in how an accent is encoded."""
-    folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
-    key = " ".join(folded.split())
-    if not key:
-        raise UsageError("the name is empty", hint="write one")
-    return stored_text(key)
 
 
 def _preset(row: sqlite3.Row) -> Preset:

@@ -16,6 +16,10 @@ A message that is being written is not in them: a flushed piece costs the same a
 
 Schema 3: presets and saved prompts, found by a ``key`` that is their name without case; and
 attachments, the text files that go with a message. No index knows what stands in those.
+
+Schema 4: conversations are pinned, archived and tagged, a tag again found by its ``key``; and a
+message with a ``trashed_at`` is hidden with all that is below it. The highest ``visit`` of a
+subtree is where that was left.
 """
 
 from __future__ import annotations
@@ -142,6 +146,24 @@ MIGRATIONS: Migrations = (
             text TEXT NOT NULL,
             PRIMARY KEY (message_id, position)
         )
+        """,
+    ),
+    (
+        "ALTER TABLE conversation ADD COLUMN pinned_at REAL",
+        "ALTER TABLE conversation ADD COLUMN archived_at REAL",
+        "ALTER TABLE conversation ADD COLUMN title_by TEXT NOT NULL DEFAULT 'text'",
+        "ALTER TABLE message ADD COLUMN trashed_at REAL",
+        # Counts up within a conversation each time that the tip comes to a message.
+        "ALTER TABLE message ADD COLUMN visit INTEGER NOT NULL DEFAULT 0",
+        # To find what is hidden without looking at every message.
+        "CREATE INDEX message_trashed ON message (conversation_id) WHERE trashed_at IS NOT NULL",
+        """
+        CREATE TABLE tag (
+            conversation_id INTEGER NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+            key TEXT NOT NULL,
+            name TEXT NOT NULL,
+            PRIMARY KEY (conversation_id, key)
+        ) WITHOUT ROWID
         """,
     ),
 )

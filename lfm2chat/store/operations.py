@@ -15,11 +15,10 @@ from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
-from lfm2chat.store.archive import Tree
 from lfm2chat.store.leases import WriterLease
 from lfm2chat.store.reads import (
     conversation_row,
-    flushed_text,
+    hidden_ids,
     message_row,
     not_in_conversation,
 )
@@ -71,7 +70,7 @@ def insert_conversation(
             stored_sampling(sampling),
         ),
     )
-    return _new_id(cursor)
+    return new_id(cursor)
 
 
 def insert_turn(
@@ -88,84 +87,66 @@ def insert_turn(
 ) -> tuple[Conversation, Message, Message]:
     """The user's message and the empty answer below it; the tip moves to the answer.
 
-    ``parent_id`` unset is the tip. A conversation in the trash comes out of it: somebody is
-    talking in it.
+    ``parent_id`` unset is the tip. A conversation in the trash or the archive comes out of it:
+    somebody is talking in it.
 
     Raises:
         StoreError: Another process is answering in this conversation.
     """
     tip_id = conversation_row(connection, conversation_id).tip_id
-    _refuse_answered_elsewhere(connection, conversation_id, lease)
+    refuse_answered_elsewhere(connection, conversation_id, lease)
     parent_id = tip_id if parent_id is Unset.UNSET else parent_id
     if parent_id is not None:
-        require_message(connection, conversation_id, parent_id)
-    user_id = _new_id(
+        require_visible(connection, conversation_id, parent_id)
+    user_id = new_id(
         connection.execute(
             "INSERT INTO message (conversation_id, parent_id, role, status, created_at, text) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             (conversation_id, parent_id, Role.USER, MessageStatus.DONE, now, stored_text(text)),
         )
     )
-    _insert_attachments(connection, user_id, attachments)
-    assistant_id = _insert_answer(
+    insert_attachments(connection, user_id, attachments)
+    assistant_id = insert_answer(
         connection, conversation_id, user_id, model=model, lease=lease, now=now
     )
-    changes: dict[str, Any] = {"tip_id": assistant_id, "trashed_at": None}
+    conversation = talk(
+        connection, conversation_id, tip_id=assistant_id, model=model, title=title, now=now
+    )
+    return conversation, message_row(connection, user_id), message_row(connection, assistant_id)
+
+
+def talk(
+    connection: sqlite3.Connection,
+    conversation_id: int,
+    *,
+    tip_id: int,
+    model: str,
+    title: str | None = None,
+    now: float,
+) -> Conversation:
+    """Note that somebody says something in a conversation: it goes to the top of the list, out of
+    trash and archive, and its tip to ``tip_id``.
+    """
+    changes: dict[str, Any] = {"trashed_at": None, "archived_at": None}
     if model:
         changes["model"] = stored_text(model)
     if title is not None:
         changes["title"] = stored_text(title)
     mark_changed(connection, conversation_id, now=now)
-    conversation = set_columns(connection, conversation_id, changes)
-    return conversation, message_row(connection, user_id), message_row(connection, assistant_id)
+    set_columns(connection, conversation_id, changes)
+    return move_tip(connection, conversation_id, tip_id)
 
 
-def insert_tree(connection: sqlite3.Connection, tree: Tree) -> Conversation:
-    """A conversation from elsewhere, with new numbers, at the top of the list."""
-    one = tree.conversation
-    number = insert_conversation(
-        connection,
-        title=one.title,
-        model=one.model,
-        system_prompt=one.system_prompt,
-        sampling=one.sampling,
-        now=one.created_at,
+def move_tip(
+    connection: sqlite3.Connection, conversation_id: int, tip_id: int | None
+) -> Conversation:
+    """Show the branch to ``tip_id``, a visible message of the conversation; None shows nothing."""
+    connection.execute(
+        "UPDATE message SET visit = 1 + "
+        "(SELECT max(visit) FROM message WHERE conversation_id = :conversation) WHERE id = :tip",
+        {"conversation": conversation_id, "tip": tip_id},
     )
-    numbers: dict[int | None, int | None] = {None: None}
-    for message in tree.messages:
-        cursor = connection.execute(
-            "INSERT INTO message (conversation_id, parent_id, role, status, created_at, model, "
-            "tokenizer_hash, finish_reason, seed, sampling, timing, error, text, token_ids) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                number,
-                numbers[message.parent_id],
-                message.role,
-                message.status,
-                message.created_at,
-                stored_text(message.model),
-                stored_text(message.tokenizer_hash),
-                message.finish_reason,
-                message.seed,
-                stored_sampling(message.sampling),
-                stored_timing(message.timing),
-                stored_text(message.error),
-                stored_text(message.text),
-                pack_ids(message.token_ids),
-            ),
-        )
-        numbers[message.id] = number_here = _new_id(cursor)
-        _insert_attachments(connection, number_here, message.attachments)
-    return set_columns(
-        connection,
-        number,
-        {
-            "tip_id": numbers[one.tip_id],
-            "updated_at": one.updated_at,
-            "trashed_at": one.trashed_at,
-            "draft": stored_text(one.draft),
-        },
-    )
+    return set_columns(connection, conversation_id, {"tip_id": tip_id})
 
 
 def delete_conversation(
@@ -182,7 +163,7 @@ def delete_conversation(
         "SELECT writer FROM message WHERE conversation_id = ? AND status = 'writing'",
         (conversation_id,),
     ):
-        if _is_written(row["writer"], own, closing=False):
+        if is_written(row["writer"], own):
             raise StoreError(
                 f"an answer in conversation {conversation_id} is being written",
                 hint="stop it first, or wait until it is finished",
@@ -251,13 +232,13 @@ def interrupt_answers(connection: sqlite3.Connection, *, own: WriterLease, closi
     store closes. Returns how many there were.
     """
     rows = connection.execute("SELECT id, writer FROM message WHERE status = 'writing'").fetchall()
-    abandoned = [row["id"] for row in rows if not _is_written(row["writer"], own, closing=closing)]
+    abandoned = [row["id"] for row in rows if not is_written(row["writer"], own, closing=closing)]
     for message_id in abandoned:
         connection.execute(
             "UPDATE message SET text = ?, status = ?, finish_reason = ?, writer = NULL "
             "WHERE id = ?",
             (
-                stored_text(flushed_text(connection, message_id)),
+                stored_text(message_row(connection, message_id).text),
                 MessageStatus.INTERRUPTED,
                 FinishReason.INTERRUPTED,
                 message_id,
@@ -307,9 +288,24 @@ def require_message(connection: sqlite3.Connection, conversation_id: int, messag
         raise not_in_conversation(message_id, conversation_id)
 
 
-def _insert_attachments(
+def require_visible(connection: sqlite3.Connection, conversation_id: int, message_id: int) -> None:
+    """Refuse a message of another conversation, and one that is hidden.
+
+    Raises:
+        StoreError: ``message_id`` is no message of this conversation that can be seen.
+    """
+    require_message(connection, conversation_id, message_id)
+    if message_id in hidden_ids(connection, conversation_id):
+        raise StoreError(
+            f"message {message_id} is deleted, or is below one that is",
+            hint="bring the deleted message back first",
+        )
+
+
+def insert_attachments(
     connection: sqlite3.Connection, message_id: int, attachments: Sequence[Attachment]
 ) -> None:
+    """Put files with a message, in this order."""
     connection.executemany(
         "INSERT INTO attachment (message_id, position, name, media_type, text) "
         "VALUES (?, ?, ?, ?, ?)",
@@ -326,7 +322,7 @@ def _insert_attachments(
     )
 
 
-def _insert_answer(
+def insert_answer(
     connection: sqlite3.Connection,
     conversation_id: int,
     user_id: int,
@@ -334,12 +330,13 @@ def _insert_answer(
     model: str,
     lease: WriterLease,
     now: float,
+    begun: str = "",
 ) -> int:
-    """The empty answer that ``lease`` will write."""
+    """The answer that ``lease`` will write, after the text that it begins with."""
     cursor = connection.execute(
         "INSERT INTO message "
-        "(conversation_id, parent_id, role, status, created_at, model, writer) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "(conversation_id, parent_id, role, status, created_at, model, writer, text) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             conversation_id,
             user_id,
@@ -348,12 +345,13 @@ def _insert_answer(
             now,
             stored_text(model),
             str(lease),
+            stored_text(begun),
         ),
     )
-    return _new_id(cursor)
+    return new_id(cursor)
 
 
-def _refuse_answered_elsewhere(
+def refuse_answered_elsewhere(
     connection: sqlite3.Connection, conversation_id: int, own: WriterLease
 ) -> None:
     """Two processes that answer in one conversation would each not see what the other says."""
@@ -370,7 +368,8 @@ def _refuse_answered_elsewhere(
             )
 
 
-def _is_written(writer: str | None, own: WriterLease, *, closing: bool) -> bool:
+def is_written(writer: str | None, own: WriterLease, *, closing: bool = False) -> bool:
+    """Whether somebody writes the answer with that ``writer``; ``closing``: ``own`` does not."""
     lease = WriterLease.parse(writer or "")
     if lease is None:
         return False
@@ -385,7 +384,8 @@ def _not_being_written(connection: sqlite3.Connection, message_id: int) -> Store
     )
 
 
-def _new_id(cursor: sqlite3.Cursor) -> int:
+def new_id(cursor: sqlite3.Cursor) -> int:
+    """The number of the row that ``cursor`` inserted."""
     if cursor.lastrowid is None:
         raise StoreError("SQLite gave no number to a new row", hint="run `lfm2chat doctor`")
     return cursor.lastrowid

@@ -31,11 +31,16 @@ class Questions:
             return reads.unsent_draft(connection)
 
     def conversations(
-        self, *, trashed: bool = False, limit: int | None = None
+        self, *, trashed: bool = False, archived: bool = False, limit: int | None = None
     ) -> list[Conversation]:
-        """Those outside (or inside) the trash, newest message or finished answer first."""
+        """Those in neither trash nor archive, newest message or finished answer first.
+
+        ``trashed``: those in the trash, archived or not. ``archived``: those in the archive.
+        """
         with self._readers.snapshot() as connection:
-            return reads.conversation_rows(connection, trashed=trashed, limit=limit)
+            return reads.conversation_rows(
+                connection, trashed=trashed, archived=archived, limit=limit
+            )
 
     def last_conversation(self) -> Conversation | None:
         """The first of :meth:`conversations`, or None when there is none."""
@@ -86,8 +91,9 @@ class Questions:
         """What holds every word of ``query``: titles, then messages, the best first.
 
         ``"words in quotes"`` are looked for in that order, ``begin*`` for words that begin so;
-        ``typing``: the last word may still grow. Nothing of the trash. A damaged index is made
-        anew first, which takes a few seconds for 100,000 messages.
+        ``typing``: the last word may still grow. Nothing of the trash, no hidden message; but what
+        is archived. A damaged index is made anew first, which takes a few seconds for 100,000
+        messages.
 
         Raises:
             NewerStoreError: A newer version made the store, and its indexes are not ours.

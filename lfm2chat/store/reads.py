@@ -27,6 +27,38 @@ _BRANCH = f"""
     {_MESSAGE} WHERE id IN (SELECT id FROM path) ORDER BY message.id
 """  # noqa: S608 - own constants
 
+# From the deleted ones downward: it costs what is hidden, not what is there.
+HIDDEN = """
+    hidden (id) AS (
+        SELECT id FROM message WHERE trashed_at IS NOT NULL
+        UNION
+        SELECT message.id FROM hidden JOIN message ON message.parent_id = hidden.id
+    )
+"""
+_HIDDEN_IN_ONE = f"""
+    WITH RECURSIVE {HIDDEN.replace("WHERE", "WHERE conversation_id = ? AND")}
+    SELECT id FROM hidden
+"""  # noqa: S608 - own constants
+
+
+# A message's siblings are its parent's children; those of the first are the other roots.
+_SIBLINGS = """
+    WITH RECURSIVE path (id, parent_id) AS (
+        SELECT message.id, parent_id FROM message JOIN conversation ON message.id = tip_id
+        WHERE conversation.id = :conversation
+        UNION ALL
+        SELECT message.id, message.parent_id
+        FROM path JOIN message ON message.id = path.parent_id
+    )
+    SELECT path.id, message.id FROM path JOIN message ON message.parent_id = path.parent_id
+    WHERE message.trashed_at IS NULL
+    UNION ALL
+    SELECT path.id, message.id FROM path JOIN message ON path.parent_id IS NULL
+    WHERE message.conversation_id = :conversation AND message.parent_id IS NULL
+        AND message.trashed_at IS NULL
+    ORDER BY 1, 2
+"""
+
 
 def require_columns(connection: sqlite3.Connection) -> None:
     """Ask all that this module asks, of nothing.
@@ -35,6 +67,8 @@ def require_columns(connection: sqlite3.Connection) -> None:
         sqlite3.Error: A table or a column is not there.
     """
     conversation_rows(connection, trashed=False, limit=0)
+    hidden_ids(connection, 0)
+    connection.execute(_SIBLINGS, {"conversation": 0})
     connection.execute(_BRANCH, {"tip": 0, "conversation": 0})
     tree_rows(connection, 0)
     flushed_text(connection, 0)
@@ -49,15 +83,25 @@ def unsent_draft(connection: sqlite3.Connection) -> str:
 
 
 def conversation_rows(
-    connection: sqlite3.Connection, *, trashed: bool, limit: int | None
+    connection: sqlite3.Connection,
+    *,
+    trashed: bool,
+    archived: bool = False,
+    limit: int | None = None,
 ) -> list[Conversation]:
-    """Conversations inside or outside the trash, newest change first."""
+    """Conversations in the trash (archived or not), in the archive, or in neither; newest change
+    first.
+    """
     rows = connection.execute(
-        _CONVERSATION + "WHERE (trashed_at IS NOT NULL) = ? ORDER BY change DESC LIMIT ?",
-        (trashed, -1 if limit is None else limit),
+        _CONVERSATION + "WHERE (trashed_at IS NOT NULL) = :trashed "
+        "AND (:trashed OR (archived_at IS NOT NULL) = :archived) ORDER BY change DESC LIMIT :limit",
+        {"trashed": trashed, "archived": archived, "limit": -1 if limit is None else limit},
     )
+    tags: dict[int, list[str | bytes]] = {}
+    for number, name in connection.execute("SELECT conversation_id, name FROM tag ORDER BY key"):
+        tags.setdefault(number, []).append(name)
     reader = RowReader()
-    return [reader.conversation(row) for row in rows]
+    return [reader.conversation(row, tags=tags.get(row["id"], ())) for row in rows]
 
 
 def conversation_row(connection: sqlite3.Connection, conversation_id: int) -> Conversation:
@@ -72,7 +116,10 @@ def conversation_row(connection: sqlite3.Connection, conversation_id: int) -> Co
             f"no conversation has the number {conversation_id}",
             hint="`lfm2chat conversations list` shows the numbers",
         )
-    return RowReader().conversation(row)
+    tags = connection.execute(
+        "SELECT name FROM tag WHERE conversation_id = ? ORDER BY key", (conversation_id,)
+    )
+    return RowReader().conversation(row, tags=[name for (name,) in tags])
 
 
 def message_row(connection: sqlite3.Connection, message_id: int) -> Message:
@@ -120,6 +167,19 @@ def tree_rows(connection: sqlite3.Connection, conversation_id: int) -> list[Mess
     return _messages(connection, rows)
 
 
+def sibling_ids(connection: sqlite3.Connection, conversation_id: int) -> dict[int, tuple[int, ...]]:
+    """For each message of the shown branch, from the root on, itself and its visible siblings.
+
+    Raises:
+        ConversationNotFoundError: No conversation has that number.
+    """
+    conversation_row(connection, conversation_id)
+    found: dict[int, list[int]] = {}
+    for number, sibling in connection.execute(_SIBLINGS, {"conversation": conversation_id}):
+        found.setdefault(number, []).append(sibling)
+    return {number: tuple(siblings) for number, siblings in found.items()}
+
+
 def child_rows(connection: sqlite3.Connection, message_id: int) -> list[Message]:
     """The messages whose parent is ``message_id``, oldest first."""
     rows = connection.execute(_MESSAGE + "WHERE parent_id = ? ORDER BY id", (message_id,))
@@ -133,6 +193,12 @@ def root_rows(connection: sqlite3.Connection, conversation_id: int) -> list[Mess
         (conversation_id,),
     )
     return _messages(connection, rows)
+
+
+def hidden_ids(connection: sqlite3.Connection, conversation_id: int) -> set[int]:
+    """The messages of a conversation that are deleted or below a deleted one."""
+    rows = connection.execute(_HIDDEN_IN_ONE, (conversation_id,))
+    return {number for (number,) in rows}
 
 
 def flushed_text(connection: sqlite3.Connection, message_id: int) -> str:

@@ -15,17 +15,18 @@ from dataclasses import fields
 from typing import Any
 
 from lfm2chat.chat.attachments import Attachment
-from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
+from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role, TitleBy
 from lfm2chat.errors import Lfm2ChatError, StoreError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 
 CONVERSATION_COLUMNS = """
     id, title, created_at, updated_at, tip_id, system_prompt, model, sampling, draft, trashed_at,
+    pinned_at, archived_at, title_by,
     (SELECT count(*) FROM message WHERE conversation_id = conversation.id) AS message_count
 """
 MESSAGE_COLUMNS = """
     message.id, conversation_id, parent_id, role, text, status, created_at, model, token_ids,
-    tokenizer_hash, finish_reason, sampling, seed, timing, error,
+    tokenizer_hash, finish_reason, sampling, seed, timing, error, trashed_at,
     EXISTS (SELECT 1 FROM attachment WHERE message_id = message.id) AS has_attachments
 """
 
@@ -42,8 +43,9 @@ class RowReader:
     def __init__(self) -> None:
         self._known: dict[str, SamplingParams] = {}
 
-    def conversation(self, row: sqlite3.Row) -> Conversation:
-        """The conversation in a row of ``CONVERSATION_COLUMNS``.
+    def conversation(self, row: sqlite3.Row, *, tags: Sequence[str | bytes] = ()) -> Conversation:
+        """The conversation in a row of ``CONVERSATION_COLUMNS``; ``tags`` are the names of its
+        tags, in order.
 
         Raises:
             StoreError: The row holds what no version of lfm2chat writes.
@@ -61,6 +63,10 @@ class RowReader:
                 draft=loaded_text(row["draft"]),
                 trashed_at=row["trashed_at"],
                 message_count=row["message_count"],
+                pinned_at=row["pinned_at"],
+                archived_at=row["archived_at"],
+                title_by=TitleBy(row["title_by"]),
+                tags=tuple(loaded_text(name) for name in tags),
             )
         except (ValueError, TypeError, AttributeError, Lfm2ChatError) as error:
             raise _damaged("conversation", row["id"], error) from error
@@ -76,7 +82,7 @@ class RowReader:
         """
         (
             id_, conversation_id, parent_id, role, text, status, created_at, model, token_ids,
-            tokenizer_hash, finish_reason, sampling, seed, timing, error_text, _,
+            tokenizer_hash, finish_reason, sampling, seed, timing, error_text, trashed_at, _,
         ) = row  # fmt: skip
         try:
             return Message(
@@ -98,6 +104,7 @@ class RowReader:
                 attachments=tuple(
                     Attachment(*(loaded_text(value) for value in file)) for file in attachments
                 ),
+                trashed_at=trashed_at,
             )
         except (ValueError, TypeError, AttributeError, struct.error, Lfm2ChatError) as error:
             raise _damaged("message", id_, error) from error

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lfm2chat.chat.turns import MessageStatus, Role
+from lfm2chat.chat.turns import MessageStatus, Role, TitleBy
 from lfm2chat.spec import FinishReason, Timing
 from lfm2chat.store.db import is_ours, open_reader, open_writer
 from lfm2chat.store.migrations import NEWEST_VERSION, migrate
@@ -75,18 +75,25 @@ def _copy_all(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[i
     _tip(conversations, messages)
     _insert(target, "conversation", conversations.values())
     _insert(target, "message", messages.values())
-    _copy_others(source, target, messages, highest)
+    _copy_others(source, target, conversations, messages, highest)
     rebuild(target)
     return len(conversations), len(messages)
 
 
 def _copy_others(
-    source: sqlite3.Connection, target: sqlite3.Connection, messages: dict[int, Row], highest: int
+    source: sqlite3.Connection,
+    target: sqlite3.Connection,
+    conversations: dict[int, Row],
+    messages: dict[int, Row],
+    highest: int,
 ) -> None:
     for table in ("chunk", "attachment"):
         rows = _rows(source, table, "message_id", highest)
         kept = (row for row in rows if row["message_id"] in messages and _is_text(row["text"]))
         _insert(target, table, kept)
+    tags = _rows(source, "tag", "conversation_id", highest)
+    named = (row for row in tags if _is_text(row["name"]) and _is_text(row["key"]))
+    _insert(target, "tag", (row for row in named if row["conversation_id"] in conversations))
     for table in ("unsent", "preset", "prompt"):
         _insert(target, table, _rows(source, table, "rowid", _highest(source, table)))
 
@@ -99,11 +106,19 @@ def _mended(
 
 
 def _tip(conversations: dict[int, Row], messages: dict[int, Row]) -> None:
-    """A tip that has gone becomes the last message that is there."""
-    last = {message["conversation_id"]: message["id"] for message in messages.values()}
+    """A tip that has gone, or is hidden, becomes the last message that is there to be seen."""
+    hidden: set[int] = set()
+    for number, message in messages.items():
+        if message.get("trashed_at") is not None or message["parent_id"] in hidden:
+            hidden.add(number)
+    last = {
+        message["conversation_id"]: number
+        for number, message in messages.items()
+        if number not in hidden
+    }
     for number, conversation in conversations.items():
         tip = messages.get(conversation["tip_id"])
-        if tip is None or tip["conversation_id"] != number:
+        if tip is None or tip["conversation_id"] != number or tip["id"] in hidden:
             conversation["tip_id"] = last.get(number)
 
 
@@ -132,7 +147,9 @@ def _rows(source: sqlite3.Connection, table: str, key: str, highest: int) -> Ite
         low, high = ranges.pop()
         try:
             rows = source.execute(query, (low, high)).fetchall()
-        except (sqlite3.Error, OverflowError):
+        except (sqlite3.Error, OverflowError) as error:
+            if "no such table" in str(error):  # nor is there in any other range
+                return
             if low < high:
                 middle = (low + high) // 2
                 ranges += [(middle + 1, high), (low, middle)]
@@ -158,8 +175,12 @@ def _conversation(row: Row, reader: RowReader) -> Row | None:
     _mend(row, reader, texts=("system_prompt", "model", "draft"))
     if not isinstance(row["updated_at"], float):
         row["updated_at"] = row["created_at"]
-    if not isinstance(row["trashed_at"], float):
-        row["trashed_at"] = None
+    for name in ("trashed_at", "pinned_at", "archived_at"):
+        # A store of an earlier schema has none of the last two.
+        if name in row and not isinstance(row[name], float):
+            row[name] = None
+    if "title_by" in row and row["title_by"] not in list(TitleBy):
+        row["title_by"] = TitleBy.USER
     return row
 
 
@@ -172,6 +193,10 @@ def _message(row: Row, reader: RowReader) -> Row | None:
         row["finish_reason"] = None
     if not isinstance(row["seed"], int):
         row["seed"] = None
+    if not isinstance(row.get("trashed_at"), float):
+        row["trashed_at"] = None
+    if not isinstance(row.get("visit"), int):
+        row["visit"] = 0
     try:
         unpack_ids(row["token_ids"])
     except Exception:  # noqa: BLE001 - whatever a damaged value is

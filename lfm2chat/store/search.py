@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lfm2chat.chat.turns import Role
+from lfm2chat.store.reads import HIDDEN
 from lfm2chat.store.rows import loaded_text
 
 MOST_HITS = 50
@@ -94,7 +95,8 @@ def terms(query: str, *, typing: bool = False) -> list[Term]:
 def search(
     connection: sqlite3.Connection, query: str, *, typing: bool = False, limit: int = MOST_HITS
 ) -> list[Hit]:
-    """Titles first, then messages, the best first; none of the trash, none for an empty query.
+    """Titles first, then messages, the best first; none of the trash, no hidden message, none for
+    an empty query.
 
     Raises:
         sqlite3.DatabaseError: An index is damaged (see :mod:`lfm2chat.store.search_index`).
@@ -127,30 +129,33 @@ _TITLES = """
 """
 
 # Ranked among the newest matches; the text around a match is cut out for those that are shown.
-_MESSAGES = """
-    WITH newest AS MATERIALIZED (
+_MESSAGES = f"""
+    WITH RECURSIVE {HIDDEN}, newest AS MATERIALIZED (
         SELECT rowid AS id, bm25(message_search) AS score
         FROM message_search WHERE message_search MATCH :match ORDER BY rowid DESC LIMIT :ranked
     ), best AS MATERIALIZED (
         SELECT message.id AS id, score, conversation_id, role, title, message.created_at AS created
         FROM newest JOIN message ON message.id = newest.id
         JOIN conversation ON conversation.id = conversation_id
-        WHERE trashed_at IS NULL ORDER BY score, message.id DESC LIMIT :limit
+        WHERE conversation.trashed_at IS NULL AND message.id NOT IN (SELECT id FROM hidden)
+        ORDER BY score, message.id DESC LIMIT :limit
     )
     SELECT conversation_id, title, best.id AS message_id, role, created AS created_at,
         CAST(snippet(message_search, 0, :begin, :end, '…', :tokens) AS BLOB) AS snippet
     FROM best JOIN message_search ON message_search.rowid = best.id
     WHERE message_search MATCH :match
     ORDER BY score, best.id DESC
-"""
+"""  # noqa: S608 - own constants
 
-_NEWEST = """
+_NEWEST = f"""
+    WITH RECURSIVE {HIDDEN}
     SELECT conversation_id, title, message.id AS message_id, role,
         message.created_at AS created_at, text AS text
     FROM message JOIN conversation ON conversation.id = conversation_id
-    WHERE trashed_at IS NULL AND status <> 'writing' AND {holds}
+    WHERE conversation.trashed_at IS NULL AND status <> 'writing'
+        AND message.id NOT IN (SELECT id FROM hidden) AND {{holds}}
     ORDER BY message.id DESC LIMIT ?
-"""
+"""  # noqa: S608 - own constants
 
 
 def _look_through(

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lfm2chat.chat.attachments import MAX_BYTES, Attachment
-from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
+from lfm2chat.chat.text import safe
+from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role, TitleBy
 from lfm2chat.errors import ArchiveError
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import Store
 from lfm2chat.store.archive import MAX_TEXT, Tree, archive_lines, read_archive
+from lfm2chat.store.names import tags_of
 
 texts = st.text(st.characters(exclude_categories=[]), max_size=20)
 times = st.floats(0, 4e9)
@@ -29,6 +31,20 @@ samplings = st.none() | st.builds(
 timings = st.none() | st.builds(Timing, prompt_tokens=st.integers(0, 9), decode_s=st.floats(0, 9))
 files = st.lists(st.builds(Attachment, texts, texts, texts), max_size=3).map(tuple)
 ended = st.sampled_from([status for status in MessageStatus if status is not MessageStatus.WRITING])
+
+
+tags = st.lists(texts.filter(lambda name: safe(name).strip()), max_size=3).map(
+    lambda names: tuple(tag.name for tag in tags_of(names))
+)
+
+
+def _visible(messages: list[Message]) -> list[int | None]:
+    """What can be a tip: None where there is nothing else."""
+    hidden: set[int | None] = set()
+    for message in messages:
+        if message.trashed_at is not None or message.parent_id in hidden:
+            hidden.add(message.id)
+    return [message.id for message in messages if message.id not in hidden] or [None]
 
 
 @st.composite
@@ -51,12 +67,14 @@ def trees(draw: st.DrawFn) -> Tree:
                 finish_reason=draw(st.none() | st.sampled_from(FinishReason)),
                 seed=draw(st.none() | st.integers(0, 2**63 - 1)), error=draw(texts),
             )  # fmt: skip
-        messages.append(message)
+        messages.append(replace(message, trashed_at=draw(st.none() | st.none() | times)))
     conversation = Conversation(
         id=1, title=draw(texts), created_at=draw(times), updated_at=draw(times),
-        tip_id=draw(st.integers(1, count)) if count else None, system_prompt=draw(texts),
+        tip_id=draw(st.sampled_from(_visible(messages))), system_prompt=draw(texts),
         model=draw(texts), sampling=draw(samplings), draft=draw(texts),
         trashed_at=draw(st.none() | times), message_count=count,
+        pinned_at=draw(st.none() | times), archived_at=draw(st.none() | times),
+        title_by=draw(st.sampled_from(TitleBy)), tags=draw(tags),
     )  # fmt: skip
     return Tree(conversation, tuple(messages))
 
@@ -77,7 +95,11 @@ def _renumbered(tree: Tree) -> Tree:
 
 
 def _lines(store: Store) -> list[bytes]:
-    shown = [*store.conversations(), *store.conversations(trashed=True)]
+    shown = [
+        *store.conversations(),
+        *store.conversations(archived=True),
+        *store.conversations(trashed=True),
+    ]
     numbers = sorted(one.id for one in shown)
     return [line.encode() for line in archive_lines(store.tree(number) for number in numbers)]
 

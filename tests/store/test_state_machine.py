@@ -6,6 +6,7 @@ import contextlib
 import re
 import sqlite3
 import tempfile
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from lfm2chat.chat.attachments import Attachment
-from lfm2chat.chat.turns import MessageStatus
+from lfm2chat.chat.turns import MessageStatus, TitleBy
 from lfm2chat.errors import ConversationNotFoundError, StoreError
 from lfm2chat.spec import FinishReason
 from lfm2chat.store import Store
@@ -56,6 +57,10 @@ class ModelConversation:
     tip: int | None = None
     draft: str = ""
     trashed: bool = False
+    archived: bool = False
+    pinned: bool = False
+    title_by: TitleBy = TitleBy.TEXT
+    tags: tuple[str, ...] = ()
     messages: list[int] = field(default_factory=list)
 
 
@@ -99,7 +104,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.told[answer.id] = ModelMessage(conversation.id, user.id, "", MessageStatus.WRITING)
         entry.messages += [user.id, answer.id]
         entry.tip = answer.id
-        entry.trashed = False
+        entry.trashed = entry.archived = False
         self._changed(conversation.id)
         return multiple(user.id, answer.id)
 
@@ -194,7 +199,47 @@ class StoreMachine(RuleBasedStateMachine):
             return
         self.store.update_conversation(conversation, title=title, draft=draft).result()
         self.model[conversation].title = title
+        self.model[conversation].title_by = TitleBy.USER
         self.model[conversation].draft = draft
+
+    @rule(conversation=conversations, title=texts)
+    def title_by_the_model(self, conversation, title):
+        if conversation not in self.model:
+            return
+        self.store.update_conversation(conversation, title=title, title_by=TitleBy.MODEL).result()
+        entry = self.model[conversation]
+        if entry.title_by is not TitleBy.USER:
+            entry.title, entry.title_by = title, TitleBy.MODEL
+
+    @rule(conversation=conversations, tags=st.lists(names, max_size=3))
+    def set_tags(self, conversation, tags):
+        if conversation not in self.model:
+            return
+        self.store.set_tags(conversation, tags).result()
+        first: dict[str, str] = {}
+        for tag in tags:
+            first.setdefault(tag.casefold(), tag)
+        order = sorted(first, key=lambda key: unicodedata.normalize("NFD", key))
+        self.model[conversation].tags = tuple(first[key] for key in order)
+
+    @rule(conversation=conversations, pinned=st.booleans())
+    def pin(self, conversation, pinned):
+        if conversation not in self.model:
+            return
+        store = self.store
+        change = store.pin_conversation if pinned else store.unpin_conversation
+        change(conversation).result()
+        self.model[conversation].pinned = pinned
+
+    @rule(conversation=conversations, archived=st.booleans())
+    def archive(self, conversation, archived):
+        if conversation not in self.model:
+            return
+        store = self.store
+        change = store.archive_conversation if archived else store.unarchive_conversation
+        change(conversation).result()
+        self.model[conversation].archived = archived
+        self.model[conversation].pinned &= not archived
 
     @rule(tip=messages)
     def move_tip(self, tip):
@@ -299,14 +344,23 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def lists_agree(self):
-        for trashed in (False, True):
-            listed = self.store.conversations(trashed=trashed)
-            expected = [c for c in self.order if self.model[c].trashed is trashed]
+        for trashed, archived in ((False, False), (False, True), (True, False)):
+            listed = self.store.conversations(trashed=trashed, archived=archived)
+            expected = [
+                c
+                for c in self.order
+                if self.model[c].trashed is trashed
+                and (trashed or self.model[c].archived is archived)
+            ]
             assert [c.id for c in listed] == expected
             for conversation in listed:
                 entry = self.model[conversation.id]
                 assert conversation.title == entry.title
                 assert conversation.draft == entry.draft
+                assert conversation.title_by is entry.title_by
+                assert conversation.tags == entry.tags
+                assert (conversation.pinned_at is not None) is entry.pinned
+                assert (conversation.archived_at is not None) is entry.archived
                 assert conversation.tip_id == entry.tip
                 assert conversation.message_count == len(entry.messages)
 

@@ -118,9 +118,13 @@ def test_commits_in_the_log_are_shown_from_a_private_copy(folder, store_file):
 
 def test_store_of_an_earlier_schema_is_shown_from_a_copy(folder, store_file):
     with contextlib.closing(sqlite3.connect(store_file)) as connection:
-        for table in ("preset", "prompt", "attachment"):
-            connection.execute(f"DROP TABLE {table}")
-        connection.execute("PRAGMA user_version=2")
+        connection.execute("DROP TABLE tag")
+        connection.execute("DROP INDEX message_trashed")
+        for column in ("trashed_at", "visit"):
+            connection.execute(f"ALTER TABLE message DROP COLUMN {column}")
+        for column in ("pinned_at", "archived_at", "title_by"):
+            connection.execute(f"ALTER TABLE conversation DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version=3")
     with _locked(folder), Store.open(store_file) as store:
         assert store.branch(1)[0].text == "a zebra"
         assert "a copy is shown" in str(store.why_read_only)
