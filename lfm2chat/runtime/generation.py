@@ -20,6 +20,7 @@ from lfm2chat.chat.window import Window, fit
 from lfm2chat.engine import HybridCache, PromptLookup, decode, prefill
 from lfm2chat.errors import ContextFullError
 from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.repetition import repeats_endlessly
 from lfm2chat.runtime.saved import SavedContexts
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
@@ -257,6 +258,9 @@ class _Run:
             yield self._writing(text)
             if stopped_by_text or token.finish is not None:
                 finish = FinishReason.STOP if stopped_by_text else token.finish or finish
+                break
+            if repeats_endlessly(self._ids):
+                finish = FinishReason.REPETITION
                 break
             if self._cancelled():
                 break
