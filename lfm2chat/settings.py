@@ -77,6 +77,11 @@ SCHEMA: tuple[Setting, ...] = (
         high=1_000_000,
     ),
     Setting(
+        "prime_while_typing",
+        bool,
+        "Whether the model reads ahead what is being typed.",
+    ),
+    Setting(
         "unload_after_min",
         int,
         "Minutes without a question after which the model leaves the memory; 0 keeps it there.",
@@ -115,6 +120,7 @@ class Settings:
     context_tokens: int = 0
     context_policy: str = "stop"
     saved_context_mb: int = 2048
+    prime_while_typing: bool = True
     unload_after_min: int = 30
     mirror: str = ""
     proxy: str = ""

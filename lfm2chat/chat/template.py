@@ -13,6 +13,8 @@ text read anew, are the truth of the prefix, and what the cache holds.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +111,22 @@ class ChatTemplate:
                 its own part depends on the texts, and one of them holds an added token.
             TokenizerError: A text cannot be encoded.
         """
+        writer = _Writer(self.tokenizer)
+        self._write(messages, writer, add_generation_prompt=add_generation_prompt)
+        return writer.prompt()
+
+    def trace(
+        self, messages: Sequence[PromptMessage], *, add_generation_prompt: bool = True
+    ) -> list[PromptToken]:
+        """The tokens of :meth:`build`, each with where it comes from. Raises what that raises."""
+        writer = _TracingWriter(self.tokenizer)
+        self._write(messages, writer, add_generation_prompt=add_generation_prompt)
+        writer.prompt()
+        return writer.tokens
+
+    def _write(
+        self, messages: Sequence[PromptMessage], writer: _Writer, *, add_generation_prompt: bool
+    ) -> None:
         texts = [without_surrogates(message.text) for message in messages]
         own = [self._own_ids(message) for message in messages]
         rendering = split_rendering(
@@ -123,13 +141,14 @@ class ChatTemplate:
         )
         segments = rendering.segments
         if segments is None or self._writes_into_texts(segments, texts):
-            return self._encode_whole(rendering.text, texts)
+            writer.add_ids(self._encode_whole(rendering.text, texts))
+            return
         unchanged = {
             segment.message
             for segment in segments
             if segment.message is not None and segment.text == texts[segment.message]
         }
-        return self._encode_segments(segments, {i: own[i] for i in unchanged if own[i]})
+        self._write_segments(writer, segments, {i: own[i] for i in unchanged if own[i]})
 
     def beginning_ids(self, beginning: PromptMessage) -> tuple[int, ...]:
         """The ids of an answer's ``beginning``, to stand right behind a prompt.
@@ -196,13 +215,12 @@ class ChatTemplate:
             **self.tokenizer.special_tokens,
         }
 
-    def _encode_segments(
-        self, segments: Sequence[Segment], own: dict[int, tuple[int, ...]]
-    ) -> Prompt:
+    def _write_segments(
+        self, writer: _Writer, segments: Sequence[Segment], own: dict[int, tuple[int, ...]]
+    ) -> None:
         own_pieces = {segment.text for segment in segments if segment.message is None}
         split = {piece: self.tokenizer.split_control(piece) for piece in own_pieces}
         structure = {token_id for parts in split.values() for _, token_id in parts}
-        writer = _Writer(self.tokenizer)
         for segment in segments:
             if segment.message is None:
                 for text, token_id in split[segment.text]:
@@ -211,14 +229,13 @@ class ChatTemplate:
                     else:
                         writer.add_control(token_id)
             elif segment.message in own and structure.isdisjoint(own[segment.message]):
-                writer.add_ids(own[segment.message])
+                writer.add_ids(own[segment.message], segment.message)
                 writer.end_message(segment.message)
             else:
-                writer.add_text(segment.text)
+                writer.add_text(segment.text, segment.message)
                 writer.end_message(segment.message)
-        return writer.prompt()
 
-    def _encode_whole(self, rendered: str, texts: Sequence[str]) -> Prompt:
+    def _encode_whole(self, rendered: str, texts: Sequence[str]) -> list[int]:
         """The ids of ``rendered`` as transformers gives them, if no text can be misread."""
         for text in texts:
             for control in self.tokenizer.control_texts:
@@ -229,7 +246,20 @@ class ChatTemplate:
                         "template does not keep messages apart from its own tokens",
                         hint="take that out of the message, or choose another model",
                     )
-        return Prompt(tuple(self.tokenizer.encode(rendered)))
+        return self.tokenizer.encode(rendered)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptToken:
+    """One token of a prompt: of message number ``message``, or the template's own (None).
+
+    ``start`` is where in the message's text it begins; 0 where the model's own ids were taken.
+    A token across a border belongs to where it begins.
+    """
+
+    id: int
+    message: int | None = None
+    start: int = 0
 
 
 class _Writer:
@@ -240,18 +270,17 @@ class _Writer:
         self._ids: list[int] = []
         self._ends: list[tuple[int, int]] = []
         self._ended: list[int] = []
-        self._waiting: list[str] = []
+        self._waiting: list[tuple[str, int | None]] = []
 
-    def add_text(self, text: str) -> None:
-        self._waiting.append(text)
+    def add_text(self, text: str, message: int | None = None) -> None:
+        self._waiting.append((text, message))
 
     def add_control(self, token_id: int) -> None:
-        self._encode_waiting()
-        self._ids.append(token_id)
+        self.add_ids((token_id,))
 
-    def add_ids(self, ids: Sequence[int]) -> None:
+    def add_ids(self, ids: Sequence[int], message: int | None = None) -> None:
         self._encode_waiting()
-        self._ids.extend(ids)
+        self._take(ids, message)
 
     def end_message(self, place: int) -> None:
         self._ended.append(place)
@@ -261,12 +290,37 @@ class _Writer:
         return Prompt(tuple(self._ids), tuple(self._ends))
 
     def _encode_waiting(self) -> None:
-        text = "".join(self._waiting)
+        waiting = [(text, message) for text, message in self._waiting if text]
         self._waiting.clear()
-        if text:
-            self._ids.extend(self._tokenizer.encode_plain(text))
+        if waiting:
+            self._encode(waiting)
         self._ends.extend((place, len(self._ids)) for place in self._ended)
         self._ended.clear()
+
+    def _take(self, ids: Sequence[int], message: int | None) -> None:
+        del message
+        self._ids.extend(ids)
+
+    def _encode(self, waiting: Sequence[tuple[str, int | None]]) -> None:
+        self._ids.extend(self._tokenizer.encode_plain("".join(text for text, _ in waiting)))
+
+
+class _TracingWriter(_Writer):
+    """Notes where each id comes from."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer)
+        self.tokens: list[PromptToken] = []
+
+    def _take(self, ids: Sequence[int], message: int | None) -> None:
+        self.tokens += (PromptToken(token_id, message) for token_id in ids)
+
+    def _encode(self, waiting: Sequence[tuple[str, int | None]]) -> None:
+        ends = list(itertools.accumulate(len(text) for text, _ in waiting))
+        for token_id, at in self._tokenizer.plain_offsets("".join(text for text, _ in waiting)):
+            number = bisect.bisect_right(ends, at)
+            text, message = waiting[number]
+            self.tokens.append(PromptToken(token_id, message, at - ends[number] + len(text)))
 
 
 def _read_source(path: Path) -> str:

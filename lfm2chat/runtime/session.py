@@ -12,8 +12,10 @@ from lfm2chat.chat.turns import Message, MessageStatus, PromptMessage, Role
 from lfm2chat.errors import Lfm2ChatError, NotEnoughMemoryError
 from lfm2chat.runtime.commands import RunTurn
 from lfm2chat.runtime.events import Event, PrefillProgress, TextDelta, TurnFailed, TurnFinished
+from lfm2chat.runtime.fitting import prompt_of
 from lfm2chat.runtime.generation import Answer, Reading, Step, Writing, answer
 from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.primed import Primed
 from lfm2chat.runtime.recorder import TurnRecorder
 from lfm2chat.runtime.saved import SavedContexts
 from lfm2chat.runtime.scheduler import Priority
@@ -48,8 +50,10 @@ class TurnSequence:
         saved: SavedContexts | None,
         settings: Settings,
         emit: Callable[[Event], None],
+        primed: Primed | None = None,
     ) -> None:
         self._command = command
+        self._primed = primed
         self._loaded = loaded
         self._contexts = contexts
         stored = command.stored
@@ -98,6 +102,7 @@ class TurnSequence:
 
     def _start(self) -> Generator[Step]:
         stored = self._command.stored
+        primed, self._primed = self._primed, None
         return answer(
             self._loaded,
             self._contexts,
@@ -108,6 +113,7 @@ class TurnSequence:
             cancelled=self._command.cancel.is_set,
             conversation_id=stored.conversation.id if stored is not None else None,
             saved=self._saved,
+            primed=primed,
         )
 
     def _messages(self) -> tuple[PromptMessage, ...]:
@@ -115,12 +121,7 @@ class TurnSequence:
         if stored is None:
             return self._command.messages
         branch = stored.store.branch(stored.conversation.id, tip_id=stored.user.id)
-        # A turn that failed before its first word left an empty answer: nothing to show a model.
-        messages = [m.as_prompt() for m in branch if m.text or m.role is not Role.ASSISTANT]
-        system = stored.conversation.system_prompt
-        if system:
-            messages.insert(0, PromptMessage(Role.SYSTEM, system))
-        return tuple(messages)
+        return prompt_of(branch, stored.conversation.system_prompt)
 
     def _sampling(self) -> SamplingParams:
         stored = self._command.stored
