@@ -120,7 +120,7 @@ def test_a_newer_draft_keeps_the_chunks_that_it_shares(loaded, monkeypatch):
     assert read_tokens == [256]
     run(sequence, typed[:600])
     assert read_tokens == [256, 256]
-    run(sequence, [*typed[:300], *typed[310:700]])
+    run(sequence, [*typed[:300], 5, 6, *typed[300:700]])
 
     assert read_tokens == [256, 256, 256]
     assert [length for length, _ in sequence.take().places] == [256, 512]
