@@ -13,13 +13,11 @@ text read anew, are the truth of the prefix, and what the cache holds.
 
 from __future__ import annotations
 
-import bisect
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from lfm2chat.chat.prompt import Prompt, PromptToken, PromptWriter, TracingWriter
 from lfm2chat.chat.render import MAX_SOURCE_BYTES, Renderer
 from lfm2chat.chat.segments import Segment, split_rendering
 from lfm2chat.chat.tokenizer import Tokenizer, read_tokenizer_config, without_surrogates
@@ -40,22 +38,6 @@ CHATML: Final = """\
 """What LFM2's own template does without tools; for folders that bring none."""
 
 _HINT: Final = "download the model again with `lfm2chat models pull`"
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Token ids for the model.
-
-    ``ends`` are pairs: a message's place among those that were rendered, and how many ids there
-    are when its text is over. It is empty where the template does not keep messages apart.
-    """
-
-    ids: tuple[int, ...]
-    ends: tuple[tuple[int, int], ...] = ()
-
-    def begun(self, ids: Sequence[int]) -> Prompt:
-        """The prompt with the beginning of the answer behind it."""
-        return Prompt((*self.ids, *ids), self.ends)
 
 
 class ChatTemplate:
@@ -111,7 +93,7 @@ class ChatTemplate:
                 its own part depends on the texts, and one of them holds an added token.
             TokenizerError: A text cannot be encoded.
         """
-        writer = _Writer(self.tokenizer)
+        writer = PromptWriter(self.tokenizer)
         self._write(messages, writer, add_generation_prompt=add_generation_prompt)
         return writer.prompt()
 
@@ -119,13 +101,17 @@ class ChatTemplate:
         self, messages: Sequence[PromptMessage], *, add_generation_prompt: bool = True
     ) -> list[PromptToken]:
         """The tokens of :meth:`build`, each with where it comes from. Raises what that raises."""
-        writer = _TracingWriter(self.tokenizer)
+        writer = TracingWriter(self.tokenizer)
         self._write(messages, writer, add_generation_prompt=add_generation_prompt)
         writer.prompt()
         return writer.tokens
 
     def _write(
-        self, messages: Sequence[PromptMessage], writer: _Writer, *, add_generation_prompt: bool
+        self,
+        messages: Sequence[PromptMessage],
+        writer: PromptWriter,
+        *,
+        add_generation_prompt: bool,
     ) -> None:
         texts = [without_surrogates(message.text) for message in messages]
         own = [self._own_ids(message) for message in messages]
@@ -216,7 +202,7 @@ class ChatTemplate:
         }
 
     def _write_segments(
-        self, writer: _Writer, segments: Sequence[Segment], own: dict[int, tuple[int, ...]]
+        self, writer: PromptWriter, segments: Sequence[Segment], own: dict[int, tuple[int, ...]]
     ) -> None:
         own_pieces = {segment.text for segment in segments if segment.message is None}
         split = {piece: self.tokenizer.split_control(piece) for piece in own_pieces}
@@ -247,80 +233,6 @@ class ChatTemplate:
                         hint="take that out of the message, or choose another model",
                     )
         return self.tokenizer.encode(rendered)
-
-
-@dataclass(frozen=True, slots=True)
-class PromptToken:
-    """One token of a prompt: of message number ``message``, or the template's own (None).
-
-    ``start`` is where in the message's text it begins; 0 where the model's own ids were taken.
-    A token across a border belongs to where it begins.
-    """
-
-    id: int
-    message: int | None = None
-    start: int = 0
-
-
-class _Writer:
-    """Collects ids; text waits, so that what stands between two tokens is encoded as one."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._ends: list[tuple[int, int]] = []
-        self._ended: list[int] = []
-        self._waiting: list[tuple[str, int | None]] = []
-
-    def add_text(self, text: str, message: int | None = None) -> None:
-        self._waiting.append((text, message))
-
-    def add_control(self, token_id: int) -> None:
-        self.add_ids((token_id,))
-
-    def add_ids(self, ids: Sequence[int], message: int | None = None) -> None:
-        self._encode_waiting()
-        self._take(ids, message)
-
-    def end_message(self, place: int) -> None:
-        self._ended.append(place)
-
-    def prompt(self) -> Prompt:
-        self._encode_waiting()
-        return Prompt(tuple(self._ids), tuple(self._ends))
-
-    def _encode_waiting(self) -> None:
-        waiting = [(text, message) for text, message in self._waiting if text]
-        self._waiting.clear()
-        if waiting:
-            self._encode(waiting)
-        self._ends.extend((place, len(self._ids)) for place in self._ended)
-        self._ended.clear()
-
-    def _take(self, ids: Sequence[int], message: int | None) -> None:
-        del message
-        self._ids.extend(ids)
-
-    def _encode(self, waiting: Sequence[tuple[str, int | None]]) -> None:
-        self._ids.extend(self._tokenizer.encode_plain("".join(text for text, _ in waiting)))
-
-
-class _TracingWriter(_Writer):
-    """Notes where each id comes from."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__(tokenizer)
-        self.tokens: list[PromptToken] = []
-
-    def _take(self, ids: Sequence[int], message: int | None) -> None:
-        self.tokens += (PromptToken(token_id, message) for token_id in ids)
-
-    def _encode(self, waiting: Sequence[tuple[str, int | None]]) -> None:
-        ends = list(itertools.accumulate(len(text) for text, _ in waiting))
-        for token_id, at in self._tokenizer.plain_offsets("".join(text for text, _ in waiting)):
-            number = bisect.bisect_right(ends, at)
-            text, message = waiting[number]
-            self.tokens.append(PromptToken(token_id, message, at - ends[number] + len(text)))
 
 
 def _read_source(path: Path) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lfm2chat.chat.detokenize import StreamingDetokenizer
+from lfm2chat.chat.prompt import Prompt
 from lfm2chat.chat.stops import StopMatcher
-from lfm2chat.chat.template import Prompt
 from lfm2chat.chat.turns import PromptMessage
 from lfm2chat.chat.window import Window
 from lfm2chat.engine import PromptLookup, decode, prefill
