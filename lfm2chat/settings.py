@@ -82,6 +82,11 @@ SCHEMA: tuple[Setting, ...] = (
         "Whether the model reads ahead what is being typed.",
     ),
     Setting(
+        "title_by_model",
+        bool,
+        "Whether the model names new conversations while nothing else is to be done.",
+    ),
+    Setting(
         "unload_after_min",
         int,
         "Minutes without a question after which the model leaves the memory; 0 keeps it there.",
@@ -121,6 +126,7 @@ class Settings:
     context_policy: str = "stop"
     saved_context_mb: int = 2048
     prime_while_typing: bool = True
+    title_by_model: bool = True
     unload_after_min: int = 30
     mirror: str = ""
     proxy: str = ""

@@ -90,9 +90,8 @@ class ModelWorker:
         self._saved: SavedContexts | None = None
         self._deleted: set[int] = set()
         self._failed: ModelFailed | None = None
-        self._resting = ""
+        self._resting, self._closing = "", False
         self._used_at = time.monotonic()
-        self._closing = False
         self._thread = threading.Thread(target=self._run, name="lfm2chat-model", daemon=True)
 
     def start(self) -> None:
@@ -123,12 +122,18 @@ class ModelWorker:
             self._step()
             self._forget_deleted()
             self._save_when_quiet()
+            if self._idle and self._queue.empty():
+                self._beside.when_quiet(self._memory, self._idle_s)
             self._rest_when_idle()
         self._save_last()
 
     @property
     def _idle(self) -> bool:
         return not self._scheduler and not self._waiting and not self._closing
+
+    @property
+    def _idle_s(self) -> float:
+        return time.monotonic() - self._used_at
 
     def _step(self) -> None:
         sequence = self._scheduler.take()
@@ -169,7 +174,8 @@ class ModelWorker:
 
     def _due_in_s(self) -> float | None:
         """When an idle worker has something to do by itself; None: never."""
-        dues = [self._saved.due_in_s if self._saved is not None else None]
+        dues = [self._beside.due_in_s(self._memory, self._idle_s)]
+        dues += [self._saved.due_in_s] if self._saved is not None else []
         dues += [LOOK_S] if self._loaded is not None else []
         return min((due for due in dues if due is not None), default=None)
 
@@ -200,7 +206,8 @@ class ModelWorker:
             else:
                 del self._waiting[0]
                 if isinstance(command, BesideTurns) and not self._closing:
-                    self._beside.obey(command, self._in_memory())
+                    self._wake()
+                    self._beside.obey(command, self._memory)
 
     def _forget_deleted(self) -> None:
         """Only between turns: a turn that is being stopped gives its context back at its end."""
@@ -233,8 +240,7 @@ class ModelWorker:
         """Give the model's memory back where nobody has used it for long, or others need it."""
         if self._loaded is None or not self._idle or not self._queue.empty():
             return
-        idle_s = time.monotonic() - self._used_at
-        limit_s = MINUTE_S * self._settings.unload_after_min
+        idle_s, limit_s = self._idle_s, MINUTE_S * self._settings.unload_after_min
         if (limit_s and idle_s >= limit_s) or (idle_s >= LOOK_S and _memory_is_short()):
             log.info(
                 "%s leaves the memory after %d s without a question", self._loaded.name, idle_s
@@ -321,26 +327,19 @@ class ModelWorker:
     def _begin(self, command: RunTurn) -> None:
         from lfm2chat.runtime.session import TurnSequence, refuse  # torch again
 
-        memory = self._in_memory()
-        if memory is None:
+        self._wake()
+        if (memory := self._memory) is None:
             why = self._failed or ModelFailed("", "no model is loaded", "choose one with F3")
             failed = TurnFailed(command.turn, why.message, why.hint, why.exit_code)
             refuse(command, failed, emit=self._emit)
             return
+        primed = self._beside.turn_begins(command)
         self._scheduler.add(
-            TurnSequence(
-                command,
-                memory.loaded,
-                memory.contexts,
-                saved=memory.saved,
-                settings=self._settings,
-                emit=self._emit,
-                primed=self._beside.turn_begins(),
-            )
+            TurnSequence(command, memory, settings=self._settings, emit=self._emit, primed=primed)
         )
 
-    def _in_memory(self) -> InMemory | None:
-        self._wake()
+    @property
+    def _memory(self) -> InMemory | None:
         loaded, contexts = self._loaded, self._contexts
         return InMemory(loaded, contexts, self._saved) if loaded and contexts else None
 
