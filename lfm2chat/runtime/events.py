@@ -162,6 +162,54 @@ class TurnFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherToken:
+    """A token that could have stood there: its text alone, and its probability (0 to 1)."""
+
+    text: str
+    id: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class LensToken:
+    """One token of an answer under the lens.
+
+    Attributes:
+        text: What of the answer it completes: empty for the first parts of a character.
+        id: The token.
+        probability: What the model gave it, before penalties, temperature and filters; 0 to 1.
+        entropy: How undecided the model was before it, in nats.
+        alternatives: The likeliest tokens there, the best first; it may be among them.
+    """
+
+    text: str
+    id: int
+    probability: float
+    entropy: float
+    alternatives: tuple[OtherToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The answer ``message_id`` under the lens of ``model``; the texts joined are the answer's."""
+
+    request: int
+    message_id: int
+    model: str
+    tokens: tuple[LensToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreEnded:
+    """The lens shows nothing of ``message_id``; ``message`` is empty where it was cancelled."""
+
+    request: int
+    message_id: int
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationChanged:
     """Title, draft, sampling or trash state of a conversation changed on disk."""
 
@@ -198,6 +246,8 @@ Event = (
     | TextDelta
     | TurnFinished
     | TurnFailed
+    | Scored
+    | ScoreEnded
     | ConversationChanged
     | SaveFailed
     | StoreNotice

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lfm2chat.chat.detokenize import StreamingDetokenizer
+from lfm2chat.chat.prompt import Prompt
 from lfm2chat.chat.stops import StopMatcher
-from lfm2chat.chat.template import Prompt
 from lfm2chat.chat.turns import PromptMessage
-from lfm2chat.chat.window import Window, fit
-from lfm2chat.engine import HybridCache, PromptLookup, decode, prefill
-from lfm2chat.errors import ContextFullError
+from lfm2chat.chat.window import Window
+from lfm2chat.engine import PromptLookup, decode, prefill
+from lfm2chat.runtime.fitting import fit_window
 from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.primed import Primed
+from lfm2chat.runtime.repetition import repeats_endlessly
 from lfm2chat.runtime.saved import SavedContexts
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEED_BITS = 32
-MIN_ANSWER_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def answer(
     cancelled: Callable[[], bool] = lambda: False,
     conversation_id: int | None = None,
     saved: SavedContexts | None = None,
+    primed: Primed | None = None,
 ) -> Generator[Step]:
     """Answer the last of ``messages``; the last step is an :class:`Answer`.
 
@@ -91,7 +93,8 @@ def answer(
     A cancelled answer ends with what was written. ``contexts`` gets the cache back however the
     generator ends, also when it is closed early. With ``saved``, which is for a stored
     conversation alone, a context may come from the disk, and that of a whole answer is noted to
-    be saved as that of ``conversation_id``.
+    be saved as that of ``conversation_id``. ``primed`` is what was read ahead: it is used where
+    this answer would have read the very same, so that nothing of the answer depends on it.
 
     Raises:
         ContextFullError: No room for an answer, and ``roll`` is off or does not help.
@@ -101,9 +104,11 @@ def answer(
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(SEED_BITS)
     sampling = replace(sampling, seed=seed)
     begun = loaded.template.beginning_ids(beginning) if beginning is not None else ()
-    window = fit_window(loaded, messages, sampling, roll=roll, begun=begun)
+    window = fit_window(loaded.sight, messages, sampling, roll=roll, begun=begun)
     started = time.monotonic()
-    context = _find_context(loaded, contexts, saved, window.prompt.ids)
+    context = find_context(loaded, contexts, saved, window.prompt.ids)
+    if primed is not None:
+        primed.lend(context, window.prompt.ids)
     run = _Run(loaded, context, window, sampling, cancelled, started=started)
     if beginning is not None:
         run.begin(beginning.text, begun)
@@ -118,37 +123,7 @@ def answer(
             saved.note(conversation_id, context)
 
 
-def fit_window(
-    loaded: LoadedModel,
-    messages: Sequence[PromptMessage],
-    sampling: SamplingParams,
-    *,
-    roll: bool,
-    begun: Sequence[int] = (),
-) -> Window:
-    """The messages that fit beside the answer; half of the context where it has to roll.
-
-    The ids that the answer has ``begun`` with stand at the end of the prompt.
-
-    Raises:
-        ContextFullError: They do not fit and ``roll`` is off, or the last one alone does not.
-    """
-    limit = loaded.context_tokens - len(begun)
-    reserve = max(MIN_ANSWER_TOKENS, min(sampling.max_new_tokens, limit // 4))
-    window = fit(messages, template=loaded.template, max_prompt_tokens=limit - reserve)
-    if window.left_out and not roll:
-        raise ContextFullError(
-            f"this conversation fills the {loaded.context_tokens} tokens that "
-            f"{loaded.name} can see",
-            hint='start a new conversation, or set context_policy = "roll" in config.toml',
-        )
-    if window.left_out:
-        # Half at once: dropping one turn at a time would read everything anew at every turn.
-        window = fit(messages, template=loaded.template, max_prompt_tokens=limit // 2)
-    return replace(window, prompt=window.prompt.begun(begun))
-
-
-def _find_context(
+def find_context(
     loaded: LoadedModel,
     contexts: WarmContexts,
     saved: SavedContexts | None,
@@ -159,13 +134,7 @@ def _find_context(
         context = saved.load(prompt_ids, live_tokens=contexts.usable_prefix(prompt_ids))
         if context is not None:
             return context
-    return contexts.take(prompt_ids) or WarmContext(_new_cache(loaded))
-
-
-def _new_cache(loaded: LoadedModel) -> HybridCache:
-    model = loaded.model
-    # Room for a prompt and an answer of common size: it grows by doubling.
-    return HybridCache(model.config, dtype=model.dtype, device=model.device, capacity=2048)
+    return contexts.take(prompt_ids) or WarmContext(loaded.new_cache())
 
 
 class _Run:
@@ -257,6 +226,9 @@ class _Run:
             yield self._writing(text)
             if stopped_by_text or token.finish is not None:
                 finish = FinishReason.STOP if stopped_by_text else token.finish or finish
+                break
+            if repeats_endlessly(self._ids):
+                finish = FinishReason.REPETITION
                 break
             if self._cancelled():
                 break

@@ -7,7 +7,6 @@ by events, given to ``emit`` from the worker's or the store's thread.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -18,9 +17,11 @@ from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Conversation, Message, PromptMessage
 from lfm2chat.errors import Lfm2ChatError, StoreError, UsageError
 from lfm2chat.paths import Paths
+from lfm2chat.runtime.asking import BesideTurns
 from lfm2chat.runtime.branches import Branches
 from lfm2chat.runtime.commands import (
     Close,
+    Command,
     ForgetConversation,
     LoadModel,
     StoredTurn,
@@ -32,6 +33,8 @@ from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     SaveFailed,
+    Scored,
+    ScoreEnded,
     StoreNotice,
     TurnFailed,
     TurnFinished,
@@ -48,7 +51,7 @@ from lfm2chat.store import Store, is_temporary
 log = logging.getLogger(__name__)
 
 
-class ChatService:
+class ChatService(BesideTurns):
     """Conversations and models for a front end. Made, started and closed on one thread; any
     thread may call the rest.
 
@@ -68,12 +71,11 @@ class ChatService:
         store: Store | None,
         emit: Callable[[Event], None],
     ) -> None:
+        super().__init__(models_folder=paths.models, settings=settings)
         self._paths = paths
-        self._settings = settings
         self._store = store
         self._temporary: Store | None = None
         self._emit_outside = emit
-        self._lock = threading.Lock()
         self._model_name = self._first_model()
         self._loaded: ModelLoaded | None = None
         budget_bytes = settings.saved_context_mb << 20
@@ -125,6 +127,7 @@ class ChatService:
         self._turns.cancel_all()
         self._worker.put(Close())
         self.downloads.close()
+        self.stop_counting()
         ended = self._worker.join(timeout_s)
         for store in (self._store, self._temporary):
             if store is not None:
@@ -338,6 +341,9 @@ class ChatService:
                 self._temporary = Store.in_memory()
             return self._temporary
 
+    def _put(self, command: Command) -> None:
+        self._worker.put(command)
+
     def _forget(self, conversation_id: int, done: Future[Conversation]) -> None:
         """On the store's writer thread: the worker may be busy with another conversation."""
         if done.exception() is None:
@@ -364,6 +370,8 @@ class ChatService:
         match event:
             case TurnFinished(turn=turn) | TurnFailed(turn=turn):
                 self._turns.ended(turn)
+            case Scored() | ScoreEnded():
+                self._request_ended(event.request)
             case ModelLoaded():
                 self._loaded = event
                 self._model_name = event.model

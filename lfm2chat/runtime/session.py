@@ -10,14 +10,14 @@ from collections.abc import Callable, Generator
 
 from lfm2chat.chat.turns import Message, MessageStatus, PromptMessage, Role
 from lfm2chat.errors import Lfm2ChatError, NotEnoughMemoryError
+from lfm2chat.runtime.beside import InMemory
 from lfm2chat.runtime.commands import RunTurn
 from lfm2chat.runtime.events import Event, PrefillProgress, TextDelta, TurnFailed, TurnFinished
+from lfm2chat.runtime.fitting import prompt_of
 from lfm2chat.runtime.generation import Answer, Reading, Step, Writing, answer
-from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.primed import Primed
 from lfm2chat.runtime.recorder import TurnRecorder
-from lfm2chat.runtime.saved import SavedContexts
 from lfm2chat.runtime.scheduler import Priority
-from lfm2chat.runtime.warm import WarmContexts
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 from lfm2chat.store import is_temporary
@@ -42,19 +42,19 @@ class TurnSequence:
     def __init__(
         self,
         command: RunTurn,
-        loaded: LoadedModel,
-        contexts: WarmContexts,
+        memory: InMemory,
         *,
-        saved: SavedContexts | None,
         settings: Settings,
         emit: Callable[[Event], None],
+        primed: Primed | None = None,
     ) -> None:
         self._command = command
-        self._loaded = loaded
-        self._contexts = contexts
+        self._primed = primed
+        self._loaded = memory.loaded
+        self._contexts = memory.contexts
         stored = command.stored
         # Of a temporary turn nothing is ever written, and nothing is read for it.
-        self._saved = saved if stored and not is_temporary(stored.conversation.id) else None
+        self._saved = memory.saved if stored and not is_temporary(stored.conversation.id) else None
         self._settings = settings
         self._emit = emit
         self._recorder = _recorder(command, emit)
@@ -98,6 +98,7 @@ class TurnSequence:
 
     def _start(self) -> Generator[Step]:
         stored = self._command.stored
+        primed, self._primed = self._primed, None
         return answer(
             self._loaded,
             self._contexts,
@@ -108,6 +109,7 @@ class TurnSequence:
             cancelled=self._command.cancel.is_set,
             conversation_id=stored.conversation.id if stored is not None else None,
             saved=self._saved,
+            primed=primed,
         )
 
     def _messages(self) -> tuple[PromptMessage, ...]:
@@ -115,12 +117,7 @@ class TurnSequence:
         if stored is None:
             return self._command.messages
         branch = stored.store.branch(stored.conversation.id, tip_id=stored.user.id)
-        # A turn that failed before its first word left an empty answer: nothing to show a model.
-        messages = [m.as_prompt() for m in branch if m.text or m.role is not Role.ASSISTANT]
-        system = stored.conversation.system_prompt
-        if system:
-            messages.insert(0, PromptMessage(Role.SYSTEM, system))
-        return tuple(messages)
+        return prompt_of(branch, stored.conversation.system_prompt)
 
     def _sampling(self) -> SamplingParams:
         stored = self._command.stored

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfm2chat.errors import Lfm2ChatError
-from lfm2chat.runtime.commands import Close, Command, ForgetConversation, LoadModel, RunTurn
+from lfm2chat.runtime.beside import Beside, InMemory
+from lfm2chat.runtime.commands import (
+    BesideTurns,
+    Close,
+    Command,
+    ForgetConversation,
+    LoadModel,
+    RunTurn,
+)
 from lfm2chat.runtime.events import (
     Event,
     ModelFailed,
@@ -73,15 +81,17 @@ class ModelWorker:
         self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._waiting: deque[Command] = deque()
         self._scheduler = Scheduler()
+        self._urgent = threading.Event()
+        urgent = self._urgent.is_set
+        self._beside = Beside(self._scheduler, settings=settings, emit=emit, urgent=urgent)
         self._loaded: LoadedModel | None = None
         self._contexts: WarmContexts | None = None
         self._saved_files = saved_files
         self._saved: SavedContexts | None = None
         self._deleted: set[int] = set()
         self._failed: ModelFailed | None = None
-        self._resting = ""
+        self._resting, self._closing = "", False
         self._used_at = time.monotonic()
-        self._closing = False
         self._thread = threading.Thread(target=self._run, name="lfm2chat-model", daemon=True)
 
     def start(self) -> None:
@@ -91,6 +101,8 @@ class ModelWorker:
     def put(self, command: Command) -> None:
         """Queue ``command``; returns at once. Any thread."""
         self._queue.put(command)
+        if not isinstance(command, BesideTurns):
+            self._urgent.set()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of the thread after :class:`Close`; False if it still runs.
@@ -110,12 +122,18 @@ class ModelWorker:
             self._step()
             self._forget_deleted()
             self._save_when_quiet()
+            if self._idle and self._queue.empty():
+                self._beside.when_quiet(self._memory, self._idle_s)
             self._rest_when_idle()
         self._save_last()
 
     @property
     def _idle(self) -> bool:
         return not self._scheduler and not self._waiting and not self._closing
+
+    @property
+    def _idle_s(self) -> float:
+        return time.monotonic() - self._used_at
 
     def _step(self) -> None:
         sequence = self._scheduler.take()
@@ -140,6 +158,7 @@ class ModelWorker:
         if not idle:
             self._used_at = time.monotonic()
         due_in_s = self._due_in_s()
+        self._urgent.clear()
         try:
             while True:
                 command = self._queue.get(block=idle, timeout=due_in_s)
@@ -155,10 +174,10 @@ class ModelWorker:
 
     def _due_in_s(self) -> float | None:
         """When an idle worker has something to do by itself; None: never."""
-        saving = self._saved.due_in_s if self._saved is not None else None
-        if self._loaded is None:
-            return saving
-        return LOOK_S if saving is None else min(saving, LOOK_S)
+        dues = [self._beside.due_in_s(self._memory, self._idle_s)]
+        dues += [self._saved.due_in_s] if self._saved is not None else []
+        dues += [LOOK_S] if self._loaded is not None else []
+        return min((due for due in dues if due is not None), default=None)
 
     def _cancel_waiting(self) -> None:
         for command in self._waiting:
@@ -170,6 +189,7 @@ class ModelWorker:
         while self._waiting:
             command = self._waiting[0]
             if isinstance(command, LoadModel):
+                self._beside.drop()
                 if self._scheduler:
                     return
                 self._waiting.popleft()
@@ -180,10 +200,14 @@ class ModelWorker:
                 self._begin(command)
             elif isinstance(command, ForgetConversation):
                 self._waiting.popleft()
+                self._beside.drop()
                 self._deleted.add(command.conversation_id)
                 self._forget_deleted()
             else:
-                self._waiting.popleft()
+                del self._waiting[0]
+                if isinstance(command, BesideTurns) and not self._closing:
+                    self._wake()
+                    self._beside.obey(command, self._memory)
 
     def _forget_deleted(self) -> None:
         """Only between turns: a turn that is being stopped gives its context back at its end."""
@@ -216,8 +240,7 @@ class ModelWorker:
         """Give the model's memory back where nobody has used it for long, or others need it."""
         if self._loaded is None or not self._idle or not self._queue.empty():
             return
-        idle_s = time.monotonic() - self._used_at
-        limit_s = MINUTE_S * self._settings.unload_after_min
+        idle_s, limit_s = self._idle_s, MINUTE_S * self._settings.unload_after_min
         if (limit_s and idle_s >= limit_s) or (idle_s >= LOOK_S and _memory_is_short()):
             log.info(
                 "%s leaves the memory after %d s without a question", self._loaded.name, idle_s
@@ -274,6 +297,7 @@ class ModelWorker:
             self._emit(loaded.event())
 
     def _unload(self) -> None:
+        self._beside.drop()
         self._save_last()
         self._loaded = self._contexts = self._saved = None
 
@@ -304,21 +328,20 @@ class ModelWorker:
         from lfm2chat.runtime.session import TurnSequence, refuse  # torch again
 
         self._wake()
-        if self._loaded is None or self._contexts is None:
+        if (memory := self._memory) is None:
             why = self._failed or ModelFailed("", "no model is loaded", "choose one with F3")
             failed = TurnFailed(command.turn, why.message, why.hint, why.exit_code)
             refuse(command, failed, emit=self._emit)
             return
+        primed = self._beside.turn_begins(command)
         self._scheduler.add(
-            TurnSequence(
-                command,
-                self._loaded,
-                self._contexts,
-                saved=self._saved,
-                settings=self._settings,
-                emit=self._emit,
-            )
+            TurnSequence(command, memory, settings=self._settings, emit=self._emit, primed=primed)
         )
+
+    @property
+    def _memory(self) -> InMemory | None:
+        loaded, contexts = self._loaded, self._contexts
+        return InMemory(loaded, contexts, self._saved) if loaded and contexts else None
 
 
 def _memory_is_short() -> bool:

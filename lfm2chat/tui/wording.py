@@ -153,6 +153,7 @@ ENDINGS = {
         "warning",
     ),
     FinishReason.CONTROL: ("ended at a control token that the model wrote", "warning"),
+    FinishReason.REPETITION: ("stopped: it went round in a circle", "warning"),
 }
 
 
