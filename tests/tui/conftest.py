@@ -118,7 +118,7 @@ class ScriptedShelf:
 class ScriptedBranches:
     """What Branches is to the app: each message has one version."""
 
-    def siblings(self, conversation_id: int) -> dict[int, tuple[int, ...]]:
+    def siblings(self, conversation_id: int) -> dict[int, tuple[int, ...]]:  # noqa: ARG002
         return {}
 
 
