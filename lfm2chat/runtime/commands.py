@@ -54,8 +54,16 @@ class ForgetConversation:
 
 
 @dataclass(frozen=True, slots=True)
+class TellWarm:
+    """Tell which messages of a conversation in ``store`` are warm, once no turn is running."""
+
+    store: Store
+    conversation_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End the thread. Live turns are cancelled, saved and reported first."""
 
 
-Command = LoadModel | RunTurn | ForgetConversation | Close
+Command = LoadModel | RunTurn | ForgetConversation | TellWarm | Close

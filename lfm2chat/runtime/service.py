@@ -24,6 +24,7 @@ from lfm2chat.runtime.commands import (
     ForgetConversation,
     LoadModel,
     StoredTurn,
+    TellWarm,
 )
 from lfm2chat.runtime.downloads import Downloads
 from lfm2chat.runtime.events import (
@@ -204,6 +205,13 @@ class ChatService:
     def turns_of(self, conversation_id: int) -> tuple[int, ...]:
         """The turns that are answering a conversation now: several after a regeneration."""
         return self._turns.of(conversation_id)
+
+    def tell_warm(self, conversation_id: int) -> None:
+        """Let :class:`WarmPlaces` say what of a conversation need not be read again.
+
+        It comes once no turn is running; after each turn it comes by itself.
+        """
+        self._worker.put(TellWarm(self._store_of(conversation_id), conversation_id))
 
     # --- models -----------------------------------------------------------------------------
 

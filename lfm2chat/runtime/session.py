@@ -14,6 +14,7 @@ from lfm2chat.runtime.commands import RunTurn
 from lfm2chat.runtime.events import Event, PrefillProgress, TextDelta, TurnFailed, TurnFinished
 from lfm2chat.runtime.generation import Answer, Reading, Step, Writing, answer
 from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.places import Places, branch_prompt, numbered
 from lfm2chat.runtime.recorder import TurnRecorder
 from lfm2chat.runtime.saved import SavedContexts
 from lfm2chat.runtime.scheduler import Priority
@@ -46,6 +47,7 @@ class TurnSequence:
         contexts: WarmContexts,
         *,
         saved: SavedContexts | None,
+        places: Places,
         settings: Settings,
         emit: Callable[[Event], None],
     ) -> None:
@@ -55,6 +57,8 @@ class TurnSequence:
         stored = command.stored
         # Of a temporary turn nothing is ever written, and nothing is read for it.
         self._saved = saved if stored and not is_temporary(stored.conversation.id) else None
+        self._places = places
+        self._numbers: list[int | None] = []
         self._settings = settings
         self._emit = emit
         self._recorder = _recorder(command, emit)
@@ -115,11 +119,7 @@ class TurnSequence:
         if stored is None:
             return self._command.messages
         branch = stored.store.branch(stored.conversation.id, tip_id=stored.user.id)
-        # A turn that failed before its first word left an empty answer: nothing to show a model.
-        messages = [m.as_prompt() for m in branch if m.text or m.role is not Role.ASSISTANT]
-        system = stored.conversation.system_prompt
-        if system:
-            messages.insert(0, PromptMessage(Role.SYSTEM, system))
+        self._numbers, messages = branch_prompt(branch, stored.conversation.system_prompt)
         return tuple(messages)
 
     def _sampling(self) -> SamplingParams:
@@ -155,6 +155,7 @@ class TurnSequence:
 
     def _finish(self, step: Answer) -> None:
         timing = step.timing
+        self._note_places(step)
         rest = Writing("", timing.generated_tokens, timing.decode_s, step.context_used)
         self._send(rest)
 
@@ -175,6 +176,18 @@ class TurnSequence:
             tokenizer_hash=self._loaded.tokenizer.hash,
             then=committed,
         )
+
+    def _note_places(self, step: Answer) -> None:
+        """Where the messages end that were read, and the answer, if its ids are all its text."""
+        stored = self._command.stored
+        if stored is None:
+            return
+        system = self._numbers[:1] if stored.conversation.system_prompt else []
+        kept = [*system, *self._numbers[len(system) + step.left_out :]]
+        ends = numbered(step.ends, kept)
+        if step.token_ids:
+            ends.append((stored.assistant.id, len(step.seen_ids)))
+        self._places.note(stored.store, stored.conversation.id, step.seen_ids, ends)
 
     def _fail(self, message: str, hint: str, exit_code: int) -> None:
         failed = TurnFailed(self._command.turn, message, hint, exit_code)

@@ -11,12 +11,20 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfm2chat.errors import Lfm2ChatError
-from lfm2chat.runtime.commands import Close, Command, ForgetConversation, LoadModel, RunTurn
+from lfm2chat.runtime.commands import (
+    Close,
+    Command,
+    ForgetConversation,
+    LoadModel,
+    RunTurn,
+    TellWarm,
+)
 from lfm2chat.runtime.events import (
     Event,
     ModelFailed,
@@ -24,12 +32,15 @@ from lfm2chat.runtime.events import (
     ModelPacking,
     ModelResting,
     TurnFailed,
+    WarmPlaces,
 )
 from lfm2chat.runtime.models import ModelEntry, packed_place, resolve_model
+from lfm2chat.runtime.places import Places
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
 from lfm2chat.settings import Settings
 from lfm2chat.spec.free_memory import available_memory_bytes
+from lfm2chat.store import is_temporary
 
 if TYPE_CHECKING:
     from lfm2chat.runtime.loaded import LoadedModel
@@ -77,6 +88,7 @@ class ModelWorker:
         self._contexts: WarmContexts | None = None
         self._saved_files = saved_files
         self._saved: SavedContexts | None = None
+        self._places = Places()
         self._deleted: set[int] = set()
         self._failed: ModelFailed | None = None
         self._resting = ""
@@ -109,6 +121,7 @@ class ModelWorker:
             self._obey()
             self._step()
             self._forget_deleted()
+            self._tell_places()
             self._save_when_quiet()
             self._rest_when_idle()
         self._save_last()
@@ -182,6 +195,9 @@ class ModelWorker:
                 self._waiting.popleft()
                 self._deleted.add(command.conversation_id)
                 self._forget_deleted()
+            elif isinstance(command, TellWarm):
+                self._waiting.popleft()
+                self._places.ask(command.store, command.conversation_id)
             else:
                 self._waiting.popleft()
 
@@ -192,9 +208,31 @@ class ModelWorker:
         for conversation_id in self._deleted:
             if self._contexts is not None:
                 self._contexts.forget(conversation_id)
+            self._places.forget(conversation_id)
             if self._saved is not None:
                 self._saved.drop(conversation_id)
         self._deleted.clear()
+
+    def _tell_places(self) -> None:
+        """Only between turns: a branch that nobody has read yet takes a moment to render."""
+        if self._scheduler or self._closing:
+            return
+        for conversation_id, store in self._places.take_due():
+            warm: frozenset[int] = frozenset()
+            if self._loaded is not None:
+                try:
+                    self._places.read(store, conversation_id, self._loaded.template)
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:  # noqa: BLE001 - a tokenizer's panic is no Exception
+                    log.info("what is warm is not known of a branch: %s", error)
+                saved = None if is_temporary(conversation_id) else self._saved
+                warm = self._places.warm(conversation_id, partial(self._usable, saved))
+            self._emit(WarmPlaces(conversation_id, warm))
+
+    def _usable(self, saved: SavedContexts | None, ids: Sequence[int]) -> int:
+        live = self._contexts.usable_prefix(ids) if self._contexts is not None else 0
+        return live if saved is None else max(live, saved.usable_prefix(ids))
 
     def _save_when_quiet(self) -> None:
         if self._idle and self._saved is not None and self._saved.due_in_s == 0:
@@ -276,6 +314,7 @@ class ModelWorker:
     def _unload(self) -> None:
         self._save_last()
         self._loaded = self._contexts = self._saved = None
+        self._places = Places()
 
     def _take_in(self, entry: ModelEntry) -> LoadedModel:
         from lfm2chat.runtime.loaded import load_model  # torch: a second, behind the screen
@@ -315,6 +354,7 @@ class ModelWorker:
                 self._loaded,
                 self._contexts,
                 saved=self._saved,
+                places=self._places,
                 settings=self._settings,
                 emit=self._emit,
             )
