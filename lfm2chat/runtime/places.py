@@ -17,6 +17,8 @@ from lfm2chat.store import Store
 
 MOST_PATHS = 8
 MOST_CONVERSATIONS = 8
+CHARACTERS_PER_TOKEN = 8
+"""More than this is rare in a text."""
 
 Usable = Callable[[Sequence[int]], int]
 """How many ids from the beginning of a prompt are in memory or on disk."""
@@ -78,8 +80,12 @@ class Places:
         paths = self._paths.get(conversation_id, {})
         return any(number == message_id for path in paths.values() for number, _ in path.ends)
 
-    def read(self, store: Store, conversation_id: int, template: ChatTemplate) -> None:
+    def read(
+        self, store: Store, conversation_id: int, template: ChatTemplate, *, most_tokens: int
+    ) -> None:
         """Note the branch that is shown, if no turn has: it is rendered once.
+
+        One that is clearly longer than ``most_tokens`` was never read whole: it stays unknown.
 
         Raises:
             Lfm2ChatError: The conversation has gone, or cannot be rendered.
@@ -88,7 +94,8 @@ class Places:
         if conversation.tip_id is None or self.knows(conversation_id, conversation.tip_id):
             return
         numbers, messages = branch_prompt(store.branch(conversation_id), conversation.system_prompt)
-        if messages:
+        characters = sum(len(message.text) for message in messages)
+        if messages and characters <= most_tokens * CHARACTERS_PER_TOKEN:
             prompt = template.build(messages, add_generation_prompt=False)
             self.note(store, conversation_id, prompt.ids, numbered(prompt.ends, numbers))
 

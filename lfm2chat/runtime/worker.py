@@ -221,7 +221,12 @@ class ModelWorker:
             warm: frozenset[int] = frozenset()
             if self._loaded is not None:
                 try:
-                    self._places.read(store, conversation_id, self._loaded.template)
+                    self._places.read(
+                        store,
+                        conversation_id,
+                        self._loaded.template,
+                        most_tokens=self._loaded.context_tokens,
+                    )
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:  # noqa: BLE001 - a tokenizer's panic is no Exception
