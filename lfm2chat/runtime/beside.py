@@ -19,6 +19,7 @@ from lfm2chat.store import Store
 
 if TYPE_CHECKING:
     from lfm2chat.runtime.loaded import LoadedModel
+    from lfm2chat.runtime.places import Places
     from lfm2chat.runtime.primed import Primed, PrimeSequence
     from lfm2chat.runtime.saved import SavedContexts
     from lfm2chat.runtime.warm import WarmContexts
@@ -32,11 +33,12 @@ MOST_TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """The loaded model with its contexts, live and saved."""
+    """The loaded model with its contexts, live and saved, and where its prompts' messages end."""
 
     loaded: LoadedModel
     contexts: WarmContexts
     saved: SavedContexts | None
+    places: Places
 
 
 @dataclass(slots=True)

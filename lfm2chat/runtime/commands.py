@@ -82,6 +82,14 @@ class ForgetConversation:
 
 
 @dataclass(frozen=True, slots=True)
+class TellWarm:
+    """Tell which messages of a conversation in ``store`` are warm, once no turn is running."""
+
+    store: Store
+    conversation_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End the thread. Live turns are cancelled, saved and reported first."""
 
@@ -89,4 +97,4 @@ class Close:
 BesideTurns = Score | Prime
 """What no turn waits for."""
 
-Command = LoadModel | RunTurn | BesideTurns | ForgetConversation | Close
+Command = LoadModel | RunTurn | BesideTurns | ForgetConversation | TellWarm | Close

@@ -211,9 +211,23 @@ class ScoreEnded:
 
 @dataclass(frozen=True, slots=True)
 class ConversationChanged:
-    """Title, draft, sampling or trash state of a conversation changed on disk."""
+    """Something about a conversation changed on disk: its title, tags, sampling or place, or
+    which branch is shown (``tip_id``). A fork is told of as a conversation not seen before.
+    """
 
     conversation: Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class WarmPlaces:
+    """The messages of a conversation up to whose end the model need not read anything again.
+
+    Told after each turn and when it is asked for; of the branches that were read or asked for
+    last. All others are cold, or not known.
+    """
+
+    conversation_id: int
+    message_ids: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +263,7 @@ Event = (
     | Scored
     | ScoreEnded
     | ConversationChanged
+    | WarmPlaces
     | SaveFailed
     | StoreNotice
 )

@@ -40,11 +40,21 @@ class Sight:
 
 def prompt_of(branch: Iterable[Message], system_prompt: str) -> tuple[PromptMessage, ...]:
     """The messages of a stored branch as the model is shown them, after ``system_prompt``."""
+    return tuple(branch_prompt(branch, system_prompt)[1])
+
+
+def branch_prompt(
+    branch: Iterable[Message], system_prompt: str
+) -> tuple[list[int | None], list[PromptMessage]]:
+    """A branch as it is rendered, and the number of each of its messages (None: the system's)."""
     # A turn that failed before its first word left an empty answer: nothing to show a model.
-    messages = [m.as_prompt() for m in branch if m.text or m.role is not Role.ASSISTANT]
+    kept = [one for one in branch if one.text or one.role is not Role.ASSISTANT]
+    numbers: list[int | None] = [one.id for one in kept]
+    messages = [one.as_prompt() for one in kept]
     if system_prompt:
+        numbers.insert(0, None)
         messages.insert(0, PromptMessage(Role.SYSTEM, system_prompt))
-    return tuple(messages)
+    return numbers, messages
 
 
 def context_limit(config: Lfm2Config, settings: Settings) -> int:

@@ -56,7 +56,8 @@ class Answer:
     """The whole answer. ``token_ids`` are empty where they say more than ``text`` does.
 
     Of an answer that goes on after a beginning, text and ids are with that beginning, ``timing``
-    counts what is new. ``prompt`` is what was read, the beginning included.
+    counts what is new. ``seen_ids`` are all that the model saw, the answer's own at their end;
+    ``ends`` are those of the prompt.
     """
 
     text: str
@@ -67,7 +68,8 @@ class Answer:
     timing: Timing
     context_used: int
     left_out: int
-    prompt: Prompt
+    seen_ids: tuple[int, ...]
+    ends: tuple[tuple[int, int], ...]
 
 
 Step = Reading | Writing | Answer
@@ -282,5 +284,6 @@ class _Run:
             timing=timing,
             context_used=self._context_used,
             left_out=self._window.left_out,
-            prompt=self._prompt,
+            seen_ids=(*self._prompt.ids, *self._ids),
+            ends=self._prompt.ends,
         )

@@ -93,6 +93,12 @@ class SavedContexts:
             return context
         return None
 
+    def usable_prefix(self, prompt_ids: Sequence[int]) -> int:
+        """The longest length that a file can offer to ``prompt_ids``, 0 for none."""
+        prompt = array("I", prompt_ids)
+        lengths = (common_prefix(header.token_ids, prompt) for _, header in self._usable())
+        return min(max(lengths, default=0), len(prompt) - 1)
+
     # --- saving -------------------------------------------------------------------------------
 
     @property

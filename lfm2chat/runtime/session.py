@@ -13,8 +13,9 @@ from lfm2chat.errors import Lfm2ChatError, NotEnoughMemoryError
 from lfm2chat.runtime.beside import InMemory
 from lfm2chat.runtime.commands import RunTurn
 from lfm2chat.runtime.events import Event, PrefillProgress, TextDelta, TurnFailed, TurnFinished
-from lfm2chat.runtime.fitting import prompt_of
+from lfm2chat.runtime.fitting import branch_prompt
 from lfm2chat.runtime.generation import Answer, Reading, Step, Writing, answer
+from lfm2chat.runtime.places import numbered
 from lfm2chat.runtime.primed import Primed
 from lfm2chat.runtime.recorder import TurnRecorder
 from lfm2chat.runtime.scheduler import Priority
@@ -55,6 +56,8 @@ class TurnSequence:
         stored = command.stored
         # Of a temporary turn nothing is ever written, and nothing is read for it.
         self._saved = memory.saved if stored and not is_temporary(stored.conversation.id) else None
+        self._places = memory.places
+        self._numbers: list[int | None] = []
         self._settings = settings
         self._emit = emit
         self._recorder = _recorder(command, emit)
@@ -117,7 +120,8 @@ class TurnSequence:
         if stored is None:
             return self._command.messages
         branch = stored.store.branch(stored.conversation.id, tip_id=stored.user.id)
-        return prompt_of(branch, stored.conversation.system_prompt)
+        self._numbers, messages = branch_prompt(branch, stored.conversation.system_prompt)
+        return tuple(messages)
 
     def _sampling(self) -> SamplingParams:
         stored = self._command.stored
@@ -152,6 +156,7 @@ class TurnSequence:
 
     def _finish(self, step: Answer) -> None:
         timing = step.timing
+        self._note_places(step)
         rest = Writing("", timing.generated_tokens, timing.decode_s, step.context_used)
         self._send(rest)
 
@@ -172,6 +177,18 @@ class TurnSequence:
             tokenizer_hash=self._loaded.tokenizer.hash,
             then=committed,
         )
+
+    def _note_places(self, step: Answer) -> None:
+        """Where the messages end that were read, and the answer, if its ids are all its text."""
+        stored = self._command.stored
+        if stored is None:
+            return
+        system = self._numbers[:1] if stored.conversation.system_prompt else []
+        kept = [*system, *self._numbers[len(system) + step.left_out :]]
+        ends = numbered(step.ends, kept)
+        if step.token_ids:
+            ends.append((stored.assistant.id, len(step.seen_ids)))
+        self._places.note(stored.store, stored.conversation.id, step.seen_ids, ends)
 
     def _fail(self, message: str, hint: str, exit_code: int) -> None:
         failed = TurnFailed(self._command.turn, message, hint, exit_code)

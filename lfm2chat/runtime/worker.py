@@ -11,7 +11,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from lfm2chat.runtime.commands import (
     ForgetConversation,
     LoadModel,
     RunTurn,
+    TellWarm,
 )
 from lfm2chat.runtime.events import (
     Event,
@@ -32,12 +34,15 @@ from lfm2chat.runtime.events import (
     ModelPacking,
     ModelResting,
     TurnFailed,
+    WarmPlaces,
 )
 from lfm2chat.runtime.models import ModelEntry, packed_place, resolve_model
+from lfm2chat.runtime.places import Places
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
 from lfm2chat.settings import Settings
 from lfm2chat.spec.free_memory import available_memory_bytes
+from lfm2chat.store import is_temporary
 
 if TYPE_CHECKING:
     from lfm2chat.runtime.loaded import LoadedModel
@@ -88,6 +93,7 @@ class ModelWorker:
         self._contexts: WarmContexts | None = None
         self._saved_files = saved_files
         self._saved: SavedContexts | None = None
+        self._places = Places()
         self._deleted: set[int] = set()
         self._failed: ModelFailed | None = None
         self._resting, self._closing = "", False
@@ -121,6 +127,7 @@ class ModelWorker:
             self._obey()
             self._step()
             self._forget_deleted()
+            self._tell_places()
             self._save_when_quiet()
             if self._idle and self._queue.empty():
                 self._beside.when_quiet(self._memory, self._idle_s)
@@ -203,6 +210,9 @@ class ModelWorker:
                 self._beside.drop()
                 self._deleted.add(command.conversation_id)
                 self._forget_deleted()
+            elif isinstance(command, TellWarm):
+                self._waiting.popleft()
+                self._places.ask(command.store, command.conversation_id)
             else:
                 del self._waiting[0]
                 if isinstance(command, BesideTurns) and not self._closing:
@@ -216,9 +226,36 @@ class ModelWorker:
         for conversation_id in self._deleted:
             if self._contexts is not None:
                 self._contexts.forget(conversation_id)
+            self._places.forget(conversation_id)
             if self._saved is not None:
                 self._saved.drop(conversation_id)
         self._deleted.clear()
+
+    def _tell_places(self) -> None:
+        """Only between turns: a branch that nobody has read yet takes a moment to render."""
+        if self._scheduler or self._closing:
+            return
+        for conversation_id, store in self._places.take_due():
+            warm: frozenset[int] = frozenset()
+            if self._loaded is not None:
+                try:
+                    self._places.read(
+                        store,
+                        conversation_id,
+                        self._loaded.template,
+                        most_tokens=self._loaded.context_tokens,
+                    )
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:  # noqa: BLE001 - a tokenizer's panic is no Exception
+                    log.info("what is warm is not known of a branch: %s", error)
+                saved = None if is_temporary(conversation_id) else self._saved
+                warm = self._places.warm(conversation_id, partial(self._usable, saved))
+            self._emit(WarmPlaces(conversation_id, warm))
+
+    def _usable(self, saved: SavedContexts | None, ids: Sequence[int]) -> int:
+        live = self._contexts.usable_prefix(ids) if self._contexts is not None else 0
+        return live if saved is None else max(live, saved.usable_prefix(ids))
 
     def _save_when_quiet(self) -> None:
         if self._idle and self._saved is not None and self._saved.due_in_s == 0:
@@ -300,6 +337,7 @@ class ModelWorker:
         self._beside.drop()
         self._save_last()
         self._loaded = self._contexts = self._saved = None
+        self._places = Places()
 
     def _take_in(self, entry: ModelEntry) -> LoadedModel:
         from lfm2chat.runtime.loaded import load_model  # torch: a second, behind the screen
@@ -341,7 +379,9 @@ class ModelWorker:
     @property
     def _memory(self) -> InMemory | None:
         loaded, contexts = self._loaded, self._contexts
-        return InMemory(loaded, contexts, self._saved) if loaded and contexts else None
+        if loaded is None or contexts is None:
+            return None
+        return InMemory(loaded, contexts, self._saved, self._places)
 
 
 def _memory_is_short() -> bool:
