@@ -64,6 +64,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("previous_version", (), "Version before", "Show the version before this one."),
     Command("next_version", (), "Version after", "Show the version after this one."),
     Command("tree", ("ctrl+t",), "Versions", "Show every version of every message."),
+    Command("lens", (), "Token lens", "Show how sure the model was of each token."),
     Command("fork", (), "Fork", "Go on from a message in a new conversation."),
     Command("delete_message", (), "Hide message", "Hide a message and what is below it."),
     Command(

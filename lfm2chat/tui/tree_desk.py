@@ -55,14 +55,15 @@ class TreeDesk:
         for turn in turns:
             self._state.begin(turn, key=key, prompt="", version=True)
 
-    def go_on(self, key: int, message: Message) -> None:
-        """Let the model go on after an answer.
+    def go_on(self, key: int, message: Message, *, text: str | None = None) -> None:
+        """Let the model go on after an answer, or after ``text`` in its place.
 
         Raises:
             Lfm2ChatError: The service does not take it.
         """
         sampling = self._state.sampling.get(key)
-        turn = self._service.branches.continue_answer(key, message.id, sampling=sampling)
+        branches = self._service.branches
+        turn = branches.continue_answer(key, message.id, text=text, sampling=sampling)
         self._state.begin(turn, key=key, prompt="", version=True)
 
     # --- walking ------------------------------------------------------------------------------
