@@ -80,6 +80,7 @@ class JumpScreen(ModalScreen[Place | None]):
         super().__init__()
         self._places = dict(zip(LETTERS, places, strict=False))
         self._size_at_first = Size()
+        self._left = False
 
     @property
     def labels(self) -> dict[str, Place]:
@@ -96,6 +97,12 @@ class JumpScreen(ModalScreen[Place | None]):
         place = self._places.get(event.character or "")
         if place is not None:
             event.stop()
+            self._leave(place)
+
+    def _leave(self, place: Place | None) -> None:
+        # Once: a resize is told twice, and a second one would close the screen below.
+        if not self._left:
+            self._left = True
             self.dismiss(place)
 
     def on_mount(self) -> None:
@@ -103,11 +110,11 @@ class JumpScreen(ModalScreen[Place | None]):
 
     def on_resize(self) -> None:
         if self.app.size != self._size_at_first:  # the places have moved
-            self.dismiss(None)
+            self._leave(None)
 
     def on_click(self) -> None:
-        self.dismiss(None)
+        self._leave(None)
 
     def action_leave(self) -> None:
         """Stay where it was."""
-        self.dismiss(None)
+        self._leave(None)
