@@ -73,7 +73,7 @@ async def test_a_resize_leaves_because_the_places_moved(app, service, wait):
 async def test_it_works_on_the_settings_screen_too(app, service, wait):
     async with app.run_test() as pilot:
         await wait(pilot, lambda: app.state.model.phase == "ready")
-        await pilot.press("ctrl+t")
+        await pilot.press("ctrl+l")
         await wait(pilot, lambda: app.screen.query("#settings") and app.focused is not None)
         theme = app.screen.query(".choice").first()
         letter = await letter_at(app, pilot, wait, theme.region)

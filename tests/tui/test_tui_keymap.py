@@ -91,7 +91,7 @@ def with_keys(app, **table):
 async def test_a_chosen_key_works_in_the_prompt_and_the_old_one_does_not(app, service, wait):
     only = service.store_conversation("only", ["a", "b"])
     # F7 selects everything in Textual's editor, which is where the focus is.
-    app = with_keys(app, new="f7", sidebar="", close_pane="ctrl+r")
+    app = with_keys(app, new="f7", sidebar="", close_pane="f10")
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.shown == only.id)
         await pilot.press("ctrl+n", "f5")
@@ -103,7 +103,7 @@ async def test_a_chosen_key_works_in_the_prompt_and_the_old_one_does_not(app, se
         # One that has no key of its own.
         await pilot.press("ctrl+backslash")
         await wait(pilot, lambda: len(app.chat.panes) == 2)
-        await pilot.press("ctrl+r")
+        await pilot.press("f10")
         await wait(pilot, lambda: len(app.chat.panes) == 1)
 
 

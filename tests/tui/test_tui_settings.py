@@ -11,7 +11,7 @@ SIZES = [(60, 20), (80, 24), (120, 36), (200, 50)]
 
 async def opened(app, pilot, wait):
     await wait(pilot, lambda: app.state.model.phase == "ready")
-    await pilot.press("ctrl+t")
+    await pilot.press("ctrl+l")
     await wait(pilot, lambda: app.screen.query("#settings") and app.focused is not None)
 
 

@@ -42,7 +42,7 @@ class SettingsScreen(ModalScreen[None]):
     CSS_PATH = "settings.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Close", show=False),
-        Binding("ctrl+t", "leave", "Close", show=False, id="settings"),
+        Binding("ctrl+l", "leave", "Close", show=False, id="settings"),
         Binding("up", "app.focus_previous", "Up", show=False),
         Binding("down", "app.focus_next", "Down", show=False),
         Binding("ctrl+g", "app.jump", "Jump", show=False, id="jump"),
