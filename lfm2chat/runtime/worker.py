@@ -367,7 +367,7 @@ class ModelWorker:
 
         self._wake()
         if (memory := self._memory) is None:
-            why = self._failed or ModelFailed("", "no model is loaded", "choose one with F3")
+            why = self._failed or ModelFailed("", "no model is loaded", "choose another one")
             failed = TurnFailed(command.turn, why.message, why.hint, why.exit_code)
             refuse(command, failed, emit=self._emit)
             return
