@@ -29,6 +29,7 @@ from lfm2chat.runtime.events import (
     TurnAccepted,
     TurnFailed,
     TurnFinished,
+    WarmPlaces,
 )
 from lfm2chat.spec import FinishReason, SamplingParams
 from lfm2chat.store import is_temporary
@@ -201,6 +202,8 @@ class ChatState:
                 return self._finished(event)
             case TurnFailed():
                 return self._failed(event)
+            case WarmPlaces():
+                self.warm[event.conversation_id] = frozenset(event.message_ids)
             case DownloadProgress():
                 self.download = event
             case DownloadFinished() | DownloadEnded():

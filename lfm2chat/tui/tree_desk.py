@@ -90,11 +90,12 @@ class TreeDesk:
         }
 
     async def tree(self, key: int) -> Tree:
-        """The conversation with all of its messages.
+        """The conversation with all of its messages; which of them are warm is asked meanwhile.
 
         Raises:
             Lfm2ChatError: The store cannot give it.
         """
+        self._service.tell_warm(key)
         return await asyncio.to_thread(self._service.branches.tree, key)
 
     def neighbour(self, key: int, message_id: int, step: int) -> int | None:
