@@ -150,7 +150,7 @@ def _narrowing(query: Query) -> _Narrowing:
     values: dict[str, object] = {}
     for index, tag in enumerate(query.tags):
         both.append(
-            "EXISTS (SELECT 1 FROM tag WHERE tag.conversation_id = conversation.id "
+            "EXISTS (SELECT 1 FROM tag WHERE tag.conversation_id = conversation.id "  # noqa: S608 - own words
             f"AND tag.key = :tag{index})"
         )
         values[f"tag{index}"] = name_key(tag)
