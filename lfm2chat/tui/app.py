@@ -326,10 +326,13 @@ class Lfm2ChatApp(AppearanceApp):
         self.notify(said, markup=False, severity="information" if copied.by else "warning")
 
     @work(group="models", exclusive=True, exit_on_error=False)
-    async def action_models(self) -> None:
-        """Choose the model that answers next."""
+    async def action_models(self, name: str = "") -> None:
+        """Choose the model that answers next, or use the one called ``name``."""
         service = self._service
         if service is None:
+            return
+        if name:
+            await self._use_model(service, name)
             return
         downloads = service.downloads
         choice = await self.push_screen_wait(
@@ -354,6 +357,15 @@ class Lfm2ChatApp(AppearanceApp):
                     await self._remove_model(service, entry)
             case StopFetching():
                 downloads.cancel()
+
+    async def _use_model(self, service: ChatService, name: str) -> None:
+        found = [entry.name for entry in await asyncio.to_thread(service.models)]
+        wanted = name.rpartition("/")[2].casefold()
+        for known in found:
+            if known.casefold() == wanted:
+                service.select_model(known)
+                return
+        self._fail(f"no model here is called {name}", "there are: " + ", ".join(found))
 
     async def _remove_model(self, service: ChatService, entry: ModelEntry) -> None:
         if self.state.model.name == entry.name:

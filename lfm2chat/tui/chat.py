@@ -6,11 +6,14 @@ from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.settings import Settings
 from lfm2chat.tui import listing
 from lfm2chat.tui.commands.context import ContextCommands
+from lfm2chat.tui.commands.counting import CountCommands
 from lfm2chat.tui.commands.finding import FindingCommands
 from lfm2chat.tui.commands.lens import LensCommands
 from lfm2chat.tui.commands.prompting import PromptCommands
+from lfm2chat.tui.commands.queueing import QueueCommands
 from lfm2chat.tui.commands.sampling import SamplingCommands
 from lfm2chat.tui.commands.versions import VersionCommands
+from lfm2chat.tui.commands.writing import WritingCommands
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.screens.events import ServiceEvents
 
@@ -20,6 +23,9 @@ AGES_REFRESH_S = 60.0
 class ChatScreen(
     ServiceEvents,
     PromptCommands,
+    WritingCommands,
+    CountCommands,
+    QueueCommands,
     FindingCommands,
     VersionCommands,
     LensCommands,

@@ -17,6 +17,11 @@ class Command:
     ``keys`` are Textual key names, the first one is shown; with none it is done by its name, in
     the palette. ``footer`` says whether the footer shows it; ``scope`` is where the keys work:
     ``app``, ``prompt`` or ``list``.
+
+    ``slash`` is its name after a ``/`` in the prompt: the id where it is empty, none where it is
+    None; ``aliases`` are others. ``argument`` says in a word or two what may follow that name, in
+    brackets where it may be left out; the action of such a command takes it as its one, optional,
+    parameter. (:mod:`lfm2chat.tui.slash`)
     """
 
     id: str
@@ -25,6 +30,9 @@ class Command:
     help: str
     footer: bool = False
     scope: str = "app"
+    slash: str | None = ""
+    argument: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -42,16 +50,78 @@ COMMANDS: tuple[Command, ...] = (
         ("ctrl+c",),
         "Copy / stop",
         "Copy the selection; without one stop the answer; else press again to quit.",
+        slash=None,
+    ),
+    Command(
+        "editor", ("ctrl+o",), "Editor", "Write the message in your editor ($VISUAL or $EDITOR)."
+    ),
+    Command(
+        "attach",
+        (),
+        "Attach file",
+        "Send a text file with the message; typing @ and its path does it too.",
+        argument="[path]",
+    ),
+    Command(
+        "edit_queued",
+        ("alt+up",),
+        "Edit queued",
+        "Take the message that waits last back into the prompt.",
+    ),
+    Command("drop_queued", (), "Drop queued", "Drop the message that waits last."),
+    Command(
+        "older",
+        ("up",),
+        "Earlier message",
+        "On the first line: show the message that was sent before.",
+        scope="prompt",
+    ),
+    Command(
+        "newer",
+        ("down",),
+        "Later message",
+        "On the last line: show the message that was sent after, at last what was typed.",
+        scope="prompt",
     ),
     Command("new", ("ctrl+n",), "New", "Start a new conversation.", footer=True),
     Command("temporary", ("f6",), "Temporary", "Start a conversation that is never written down."),
     Command("help", ("f1",), "Help", "Show every key and command.", footer=True),
-    Command("rename", ("f2",), "Rename", "Rename the conversation.", footer=True),
-    Command("models", ("f3",), "Model", "Switch to another model.", footer=True),
-    Command("sampling", ("f4",), "Sampling", "Show or hide the sampling controls.", footer=True),
+    Command(
+        "rename",
+        ("f2",),
+        "Rename",
+        "Rename the conversation.",
+        footer=True,
+        argument="[title]",
+        aliases=("title",),
+    ),
+    Command(
+        "models",
+        ("f3",),
+        "Model",
+        "Switch to another model.",
+        footer=True,
+        slash="model",
+        argument="[name]",
+        aliases=("models",),
+    ),
+    Command(
+        "sampling",
+        ("f4",),
+        "Sampling",
+        "Show or hide the sampling controls.",
+        footer=True,
+        argument="[parameter value]",
+    ),
     Command("presets", (), "Presets", "Choose a preset of sampling, or keep one."),
     Command("lock_seed", (), "Lock seed", "Draw with the seed of the last answer from now on."),
-    Command("system", (), "System prompt", "Change what the model is told first."),
+    Command(
+        "system",
+        (),
+        "System prompt",
+        "Change what the model is told first.",
+        argument="[text]",
+    ),
     Command("prompts", (), "Saved prompts", "Insert a saved prompt, or keep what is typed."),
     Command("sidebar", ("f5",), "List", "Show or hide the conversation list.", footer=True),
     Command("delete", ("f8",), "Delete", "Move the conversation to the trash.", footer=True),
@@ -96,7 +166,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("jump", ("ctrl+g",), "Jump", "Put a letter on every place; press one to go there."),
     Command("settings", ("ctrl+l",), "Settings", "Look at the settings and change them."),
     Command("palette", ("ctrl+p",), "Commands", "Search every command.", footer=True),
-    Command("quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True),
+    Command(
+        "quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True, aliases=("exit",)
+    ),
     Command("list_open", ("enter",), "Open", "Open the conversation.", scope="list"),
     Command(
         "list_filter",

@@ -32,6 +32,8 @@ from lfm2chat.tui.widgets.status import StatusLine
 from lfm2chat.tui.widgets.transcript import Transcript
 from lfm2chat.tui.widgets.waiting import WaitingList
 
+# Below this height the prompt leaves more rows to the conversation.
+LOW = 22
 # Commands that the app itself carries out.
 _OF_THE_APP = ("quit", "palette", "copy_or_quit", "models", "jump", "settings", "help")
 
@@ -142,6 +144,7 @@ class ChatRegions(Screen[None]):
         sidebar = wide if self._sidebar_wanted is None else self._sidebar_wanted
         self.query_one("#sidebar").display = sidebar
         self.panel.display = self._panel_wanted
+        self.set_class(self.app.size.height < LOW, "-low")
 
     def on_resize(self) -> None:
         self._lay_out()

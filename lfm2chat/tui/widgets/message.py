@@ -10,6 +10,7 @@ from textual.widgets import Static
 from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Message, MessageStatus, Role
 from lfm2chat.tui import wording
+from lfm2chat.tui.draft import Draft
 from lfm2chat.tui.widgets.answer import Answer
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
 from lfm2chat.tui.widgets.placed import PlacedVertical
@@ -48,10 +49,17 @@ class MessageView(PlacedVertical):
 class WrittenView(MessageView):
     """A message that was not generated here: plain text, exactly as it was typed."""
 
-    def __init__(self, message: Message | None, *, text: str = "", waiting: bool = False) -> None:
+    def __init__(
+        self, message: Message | None, *, draft: Draft | None = None, waiting: bool = False
+    ) -> None:
+        """Without a ``message`` it is ``draft``, which was sent and is not committed."""
         role = Role.USER if message is None else message.role
         super().__init__(message, classes=f"-{role.value}")
-        self._text = text if message is None else message.text
+        if message is not None:
+            draft = Draft(message.text, message.attachments)
+        elif draft is None:
+            draft = Draft()
+        self._text, self._files = draft.text, draft.files
         self._role = role
         self._heading = Static("", classes="who", markup=False)
         self.set_class(waiting, "-waiting")
@@ -66,7 +74,7 @@ class WrittenView(MessageView):
         with PlacedVertical(classes="column"):
             yield self._heading
             yield ForeignText(self._text, classes="text")
-            for file in self.message.attachments if self.message is not None else ():
+            for file in self._files:
                 length = wording.size(len(file.text.encode("utf-8", errors="replace")))
                 yield ForeignText(f"file · {one_line(file.label, 80)} · {length}", classes="note")
 
