@@ -6,9 +6,11 @@ from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.settings import Settings
 from lfm2chat.tui import listing
 from lfm2chat.tui.commands.context import ContextCommands
+from lfm2chat.tui.commands.find import FindCommands
 from lfm2chat.tui.commands.finding import FindingCommands
 from lfm2chat.tui.commands.lens import LensCommands
 from lfm2chat.tui.commands.prompting import PromptCommands
+from lfm2chat.tui.commands.reading import ReadingCommands
 from lfm2chat.tui.commands.sampling import SamplingCommands
 from lfm2chat.tui.commands.versions import VersionCommands
 from lfm2chat.tui.desk import Desk
@@ -25,6 +27,8 @@ class ChatScreen(
     LensCommands,
     ContextCommands,
     SamplingCommands,
+    ReadingCommands,
+    FindCommands,
 ):
     """Everything on it; :meth:`connect` gives it the service once it exists."""
 

@@ -16,7 +16,7 @@ class Command:
 
     ``keys`` are Textual key names, the first one is shown; with none it is done by its name, in
     the palette. ``footer`` says whether the footer shows it; ``scope`` is where the keys work:
-    ``app``, ``prompt`` or ``list``.
+    ``app``, ``prompt``, ``list`` or ``read`` (while a cursor stands in the transcript).
     """
 
     id: str
@@ -26,6 +26,25 @@ class Command:
     footer: bool = False
     scope: str = "app"
 
+
+# With the cursor on a message, or on a block of an answer: single letters.
+_READING: tuple[Command, ...] = (
+    Command("leave_reading", ("escape",), "Prompt", "Back to the prompt.", True, "read"),
+    Command("read_up", ("up", "k"), "Up", "One block or message up.", scope="read"),
+    Command("read_down", ("down", "j"), "Down", "One block or message down.", scope="read"),
+    Command("read_in", ("right",), "In", "Into the blocks of an answer.", scope="read"),
+    Command("read_out", ("left",), "Out", "Back, and out of the blocks.", scope="read"),
+    Command("read_first", ("home",), "First", "To the first message.", scope="read"),
+    Command("read_last", ("end",), "Last", "To the last message.", scope="read"),
+    Command("copy_block", ("y",), "Copy", "Copy the block or the message.", True, "read"),
+    Command("copy_source", ("Y",), "Copy source", "Copy all of it, thoughts too.", scope="read"),
+    Command("copy_code", ("c",), "Code", "Copy the code of a block.", True, "read"),
+    Command("quote", ("q",), "Quote", "Quote it in the prompt.", True, "read"),
+    Command("save", ("s",), "Save", "Save the block or the message to a file.", True, "read"),
+    Command("details", ("d",), "Details", "Show sampling, seed, times and more.", True, "read"),
+    Command("page", ("o",), "Pager", "Open the message in $PAGER.", True, "read"),
+    Command("unfold", ("enter",), "Unfold", "Unfold a thought, or fold it again.", scope="read"),
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command("send", ("enter",), "Send", "Send the message.", scope="prompt"),
@@ -95,6 +114,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("scroll_down", ("pagedown",), "Scroll down", "Scroll down; at the end it follows."),
     Command("jump", ("ctrl+g",), "Jump", "Put a letter on every place; press one to go there."),
     Command("settings", ("ctrl+l",), "Settings", "Look at the settings and change them."),
+    Command("reading", ("f7",), "Read", "Go from the prompt into the conversation, or back."),
+    Command("find", ("ctrl+f",), "Find", "Find words in this conversation."),
+    Command("copy_answer", (), "Copy answer", "Copy the last answer, without its thought."),
+    Command("copy_conversation", (), "Copy all", "Copy the whole conversation as Markdown."),
     Command("palette", ("ctrl+p",), "Commands", "Search every command.", footer=True),
     Command("quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True),
     Command("list_open", ("enter",), "Open", "Open the conversation.", scope="list"),
@@ -111,6 +134,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("list_rename", ("r", "f2"), "Rename", "Give it another title.", scope="list"),
     Command("list_delete", ("x", "delete"), "Delete", "Move it to the trash.", scope="list"),
     Command("list_pane", ("o",), "New pane", "Open it in a pane of its own.", scope="list"),
+    *_READING,
 )
 
 

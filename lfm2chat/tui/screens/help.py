@@ -16,7 +16,12 @@ from textual.widgets import Input, Static
 from lfm2chat.tui.keymap import Keymap, keymap_of
 from lfm2chat.tui.keys import COMMANDS, Command
 
-SCOPE_TITLES = {"prompt": "In the prompt", "app": "Everywhere", "list": "In the list"}
+SCOPE_TITLES = {
+    "prompt": "In the prompt",
+    "app": "Everywhere",
+    "read": "While reading",
+    "list": "In the list",
+}
 
 
 def scope_of(focused: Widget | None) -> str:
