@@ -153,10 +153,14 @@ async def test_details_are_shown_by_key_and_by_a_click_on_the_heading(
     app, service, wait, click, copied
 ):
     async with app.run_test(size=(80, 30)) as pilot:
-        await opened(app, pilot, wait, service)
+        conversation = service.store_conversation("x", ["a question", ANSWER])
+        shown = service.branches[conversation.id][-1].id
+        service.branches.other[shown] = (shown, shown + 5)
+        await wait(pilot, lambda: len(transcript(app).shown) == 2)
         await pilot.press("f7", "d")
         await wait(pilot, lambda: app.screen.query("#details"))
         values = [str(value.render()) for value in app.screen.query(".details-value")]
+        assert f"1 of 2; the others are {shown + 5}" in values
         assert "9 tokens in 20 ms · 450 tok/s" in values
         await pilot.press("y")
         await wait(pilot, lambda: copied)

@@ -197,15 +197,15 @@ class ReadingCommands(ChatBase):
         if path is not None:
             self._say(safe(f"Saved to {path}."))
 
-    @work(exit_on_error=False, group="take")
-    async def action_details(self) -> None:
+    def action_details(self) -> None:
         """Show what is known of the message: sampling, seed, times."""
         message = self.reading_message()
         if message is not None:
             self._show_details(message)
 
     def _show_details(self, message: Message) -> None:
-        self.app.push_screen(DetailsScreen(details_of(message)))
+        siblings = self._state.siblings.get(message.conversation_id, {}).get(message.id, ())
+        self.app.push_screen(DetailsScreen(details_of(message, siblings=siblings)))
 
     @on(MessageView.HeadingClicked)
     def _heading_clicked(self, event: MessageView.HeadingClicked) -> None:

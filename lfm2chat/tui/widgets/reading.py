@@ -61,6 +61,8 @@ class ReadingTranscript(Transcript):
         self.can_focus = True
         self._place: Place | None = None
         self._pattern: re.Pattern[str] | None = None
+        # The hit that the reader is at: the id of its message, and which one in it.
+        self._hit: tuple[int, int] | None = None
 
     # --- the focus ----------------------------------------------------------------------------
 
@@ -172,18 +174,19 @@ class ReadingTranscript(Transcript):
 
     def mark_hits(self, pattern: re.Pattern[str] | None) -> None:
         """Mark everything that ``pattern`` finds, in messages mounted later too."""
-        self._pattern = pattern
-        for view in self.shown:
-            view.find(pattern)
+        self._pattern, self._hit = pattern, None
+        self._mark_mounted()
 
     async def show_hit(self, index: int, number: int) -> None:
         """Scroll to hit ``number`` in message ``index``."""
         view = await self.bring(index)
-        if view is None or self._pattern is None:
+        if view is None or view.message is None or self._pattern is None:
             return
-        self.mark_hits(self._pattern)
+        self._hit = (view.message.id, number)
+        self._mark_mounted()
 
         def scroll() -> None:
+            # Once more: what was mounted for it has no size before it is laid out.
             row = view.find(self._pattern, number)
             if row is not None:
                 # A thought that was unfolded for it is laid out first.
@@ -193,7 +196,7 @@ class ReadingTranscript(Transcript):
 
     async def show(self, messages: Sequence[Message], *, waiting: Sequence[str] = ()) -> None:
         """Show a whole conversation at its end; the cursor begins anew there."""
-        self._place, self._pattern = None, None
+        self._place = self._pattern = self._hit = None
         await super().show(messages, waiting=waiting)
         if self.has_focus:
             if self._messages:
@@ -204,8 +207,7 @@ class ReadingTranscript(Transcript):
 
     async def _load_earlier(self) -> None:
         await super()._load_earlier()
-        if self._pattern is not None:
-            self.mark_hits(self._pattern)
+        self._mark_mounted()
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -314,8 +316,13 @@ class ReadingTranscript(Transcript):
         """Mount everything from message ``index`` on, without moving what is in view."""
         while self._first > index:
             await super()._load_earlier()
-        if self._pattern is not None:
-            self.mark_hits(self._pattern)
+        self._mark_mounted()
+
+    def _mark_mounted(self) -> None:
+        for view in self.shown:
+            message, number = (None, None) if self._hit is None else self._hit
+            here = view.message is not None and view.message.id == message
+            view.find(self._pattern, number if here else None)
 
     def is_thought(self) -> AnswerView | None:
         """The answer whose thought the cursor is on."""
