@@ -192,6 +192,7 @@ class AnswerView(MessageView):
         self._splitter = ThoughtSplitter()
         self.answer = Answer(self._take_apart(message), streaming=self._streaming)
         self.thought: ThoughtView | None = None
+        self._pattern: re.Pattern[str] | None = None
         self._note = ForeignText("", classes="note")
         self.set_class(self._streaming, "-writing")
 
@@ -243,6 +244,7 @@ class AnswerView(MessageView):
             return
         if self.thought is None:
             self.thought = ThoughtView()
+            self.thought.find(self._pattern)
             self.column.mount(self.thought, before=self.answer)
         self.thought.show(text, thinking=thinking)
 
@@ -308,7 +310,7 @@ class AnswerView(MessageView):
         return None if number is None else number + self._thoughts
 
     def find(self, pattern: re.Pattern[str] | None, number: int | None = None) -> int | None:
-        in_thought = 0
+        self._pattern, in_thought = pattern, 0
         if self.thought is not None:
             if pattern is not None:
                 in_thought = sum(1 for _ in pattern.finditer(safe(self._splitter.thought)))

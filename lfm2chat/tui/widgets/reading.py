@@ -7,12 +7,13 @@ that are not mounted are mounted when it comes to them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message as Notice
+from textual.widget import AwaitMount, Widget
 
 from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.tui.keys import COMMANDS
@@ -175,7 +176,7 @@ class ReadingTranscript(Transcript):
     def mark_hits(self, pattern: re.Pattern[str] | None) -> None:
         """Mark everything that ``pattern`` finds, in messages mounted later too."""
         self._pattern, self._hit = pattern, None
-        self._mark_mounted()
+        self._mark(self.shown)
 
     async def show_hit(self, index: int, number: int) -> None:
         """Scroll to hit ``number`` in message ``index``."""
@@ -183,7 +184,7 @@ class ReadingTranscript(Transcript):
         if view is None or view.message is None or self._pattern is None:
             return
         self._hit = (view.message.id, number)
-        self._mark_mounted()
+        self._mark(self.shown)
 
         def scroll() -> None:
             # Once more: what was mounted for it has no size before it is laid out.
@@ -205,9 +206,16 @@ class ReadingTranscript(Transcript):
             else:
                 self.screen.focus_previous()
 
-    async def _load_earlier(self) -> None:
-        await super()._load_earlier()
-        self._mark_mounted()
+    def mount(
+        self,
+        *widgets: Widget,
+        before: int | str | Widget | None = None,
+        after: int | str | Widget | None = None,
+    ) -> AwaitMount:
+        """As every widget does; what was looked for is marked in messages that come in."""
+        if self._pattern is not None:
+            self._mark(view for view in widgets if isinstance(view, MessageView))
+        return super().mount(*widgets, before=before, after=after)
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -316,10 +324,10 @@ class ReadingTranscript(Transcript):
         """Mount everything from message ``index`` on, without moving what is in view."""
         while self._first > index:
             await super()._load_earlier()
-        self._mark_mounted()
 
-    def _mark_mounted(self) -> None:
-        for view in self.shown:
+    def _mark(self, views: Iterable[MessageView]) -> None:
+        """Mark what was looked for in ``views``."""
+        for view in views:
             message, number = (None, None) if self._hit is None else self._hit
             here = view.message is not None and view.message.id == message
             view.find(self._pattern, number if here else None)
