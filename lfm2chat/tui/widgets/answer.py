@@ -165,7 +165,8 @@ class Answer(PlacedOnce, Widget):
 
     def hold(self, held: bool) -> None:
         """Draw nothing more for a while (the reader is further up), or go on drawing."""
-        self._held = held
+        # What is whole is drawn, wherever the reader is.
+        self._held = held and self._streaming
 
     async def settle(self, text: str) -> None:
         """End the stream on ``text``, the stored answer: what is shown equals ``safe(text)``."""
