@@ -16,7 +16,8 @@ class Command:
 
     ``keys`` are Textual key names, the first one is shown; with none it is done by its name, in
     the palette. ``footer`` says whether the footer shows it; ``scope`` is where the keys work:
-    ``app``, ``prompt``, ``list`` or ``read`` (while a cursor stands in the transcript).
+    ``app``, ``prompt``, ``list`` or ``read`` (while a cursor stands in the transcript). ``does``
+    is the id of the command that it carries out where it has keys; empty for its own.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Command:
     help: str
     footer: bool = False
     scope: str = "app"
+    does: str = ""
 
 
 # With the cursor on a message, or on a block of an answer: single letters.
@@ -43,6 +45,31 @@ _READING: tuple[Command, ...] = (
     Command("save", ("s",), "Save", "Save the block or the message to a file.", True, "read"),
     Command("details", ("d",), "Details", "Show sampling, seed, times and more.", True, "read"),
     Command("page", ("o",), "Pager", "Open the message in $PAGER.", True, "read"),
+    Command("read_edit", ("e",), "Edit", "Say it in another way.", True, "read", "edit"),
+    Command("read_again", ("r",), "Again", "Answer once more.", True, "read", "regenerate"),
+    Command("read_go_on", ("g",), "Go on", "Let the answer go on.", True, "read", "continue"),
+    Command("read_fork", ("f",), "Fork", "Go on in a new conversation.", True, "read", "fork"),
+    Command(
+        "read_hide", ("x",), "Hide", "Hide it and what is below.", True, "read", "delete_message"
+    ),
+    Command(
+        "read_before",
+        ("left_square_bracket",),
+        "Version before",
+        "Show the version before.",
+        scope="read",
+        does="previous_version",
+    ),
+    Command(
+        "read_after",
+        ("right_square_bracket",),
+        "Version after",
+        "Show the version after.",
+        scope="read",
+        does="next_version",
+    ),
+    Command("read_lens", ("l",), "Lens", "Show how sure the model was.", True, "read", "lens"),
+    Command("read_tree", ("t",), "Versions", "Show every version.", True, "read", "tree"),
     Command("unfold", ("enter",), "Unfold", "Unfold a thought, or fold it again.", scope="read"),
 )
 

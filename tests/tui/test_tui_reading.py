@@ -283,3 +283,16 @@ async def test_an_answer_that_is_stopped_in_its_thought_keeps_it(app, service, w
         await wait(pilot, lambda: view.thought is not None)
         assert str(view.thought.render()) == "▸ thought, 2 words"
         assert view.source == message.text
+
+
+async def test_letters_do_to_the_message_that_is_read_what_the_palette_does_to_the_last(
+    app, service, wait
+):
+    async with app.run_test(size=(120, 36)) as pilot:
+        await opened(app, pilot, wait, service, ("first question", "yes", "second", "no"))
+        await pilot.press("f7", "home")
+        await wait(pilot, lambda: app.chat.reading_message().text == "first question")
+        assert "Fork" in str(app.chat.keybar.render())
+        await pilot.press("e")
+        await wait(pilot, lambda: app.chat.prompt.area.has_focus)
+        assert app.chat.prompt.draft.text == "first question"

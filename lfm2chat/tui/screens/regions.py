@@ -45,7 +45,8 @@ _BEFORE_THE_EDITOR = ("quit", "temporary", "find", "reading")
 
 def action_of(command: Command) -> str:
     """The Textual action that carries ``command`` out, seen from the chat screen."""
-    return f"app.{command.id}" if command.id in _OF_THE_APP else command.id
+    id = command.does or command.id
+    return f"app.{id}" if id in _OF_THE_APP else id
 
 
 def registry_bindings() -> list[BindingType]:

@@ -16,6 +16,7 @@ from textual.message import Message as Notice
 from textual.widget import AwaitMount, Widget
 
 from lfm2chat.chat.turns import Message, MessageStatus
+from lfm2chat.tui.keymap import no_key
 from lfm2chat.tui.keys import COMMANDS
 from lfm2chat.tui.widgets.message import AnswerView, MessageView
 from lfm2chat.tui.widgets.transcript import Transcript
@@ -33,15 +34,15 @@ def reading_bindings() -> list[BindingType]:
     """The bindings of the commands that work while reading, from the one registry."""
     return [
         Binding(
-            ",".join(entry.keys),
-            f"screen.{entry.id}",
+            ",".join(entry.keys) or no_key(entry.id),
+            f"screen.{entry.does or entry.id}",
             entry.label,
             show=False,
             tooltip=entry.help,
             id=entry.id,
         )
         for entry in COMMANDS
-        if entry.scope == "read" and entry.keys
+        if entry.scope == "read"
     ]
 
 
@@ -205,6 +206,15 @@ class ReadingTranscript(Transcript):
                 self._show_cursor()
             else:
                 self.screen.focus_previous()
+
+    async def change(self, messages: Sequence[Message]) -> None:
+        """Show another branch; the cursor stays as far down in it, on the whole message."""
+        await super().change(messages)
+        if self._place is not None:
+            last = len(self._messages) - 1
+            self._place = Place(min(self._place.message, last)) if last >= 0 else None
+        if self.has_focus:
+            self._show_cursor()
 
     def mount(
         self,
