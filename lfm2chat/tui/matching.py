@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from re import escape as literally
 
 from lfm2chat.chat.text import safe
 
@@ -26,7 +27,7 @@ def pattern_of(query: str) -> re.Pattern[str] | None:
     if not wanted.strip():
         return None
     exact = any(letter.isupper() for letter in wanted)
-    return re.compile(re.escape(wanted), 0 if exact else re.IGNORECASE)
+    return re.compile(literally(wanted), 0 if exact else re.IGNORECASE)
 
 
 def find(texts: Iterable[str], pattern: re.Pattern[str]) -> list[Hit]:
