@@ -317,7 +317,7 @@ class Lfm2ChatApp(AppearanceApp):
     @work(thread=True, group="copy", exit_on_error=False)
     def _copy(self, text: str) -> None:
         # Nothing of a temporary conversation is written down, not even here.
-        file = None if self.state.is_temporary(self.state.shown) else self._paths.copied
+        file = None if self.state.is_temporary(self.state.shown) else self.paths.copied
         copied = copy(safe(text), write_terminal=self.write_terminal, file=file)
         sure = copied.by and copied.path is None
         said = safe(said_of(copied))

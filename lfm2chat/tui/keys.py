@@ -49,9 +49,7 @@ _READING: tuple[Command, ...] = (
     Command("read_again", ("r",), "Again", "Answer once more.", True, "read", "regenerate"),
     Command("read_go_on", ("g",), "Go on", "Let the answer go on.", True, "read", "continue"),
     Command("read_fork", ("f",), "Fork", "Go on in a new conversation.", True, "read", "fork"),
-    Command(
-        "read_hide", ("x",), "Hide", "Hide it and what is below.", True, "read", "delete_message"
-    ),
+    Command("read_hide", ("x",), "Hide", "Hide it, and all below.", True, "read", "delete_message"),
     Command(
         "read_before",
         ("left_square_bracket",),

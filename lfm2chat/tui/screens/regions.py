@@ -45,8 +45,8 @@ _BEFORE_THE_EDITOR = ("quit", "temporary", "find", "reading")
 
 def action_of(command: Command) -> str:
     """The Textual action that carries ``command`` out, seen from the chat screen."""
-    id = command.does or command.id
-    return f"app.{id}" if id in _OF_THE_APP else id
+    name = command.does or command.id
+    return f"app.{name}" if name in _OF_THE_APP else name
 
 
 def registry_bindings() -> list[BindingType]:

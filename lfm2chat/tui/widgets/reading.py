@@ -50,6 +50,8 @@ class ReadingTranscript(Transcript):
     """The messages of one conversation, with the reader's cursor and what was looked for."""
 
     BINDINGS = reading_bindings()
+    SCOPE = "read"
+    """Of the commands whose keys work here."""
 
     class ReadingChanged(Notice):
         """The reader came, or went."""
