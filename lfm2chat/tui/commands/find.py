@@ -34,7 +34,7 @@ class FindCommands(ChatBase):
             self._search()
 
     @on(FindBar.Walked)
-    def _walk(self, event: FindBar.Walked) -> None:
+    def _walk_hits(self, event: FindBar.Walked) -> None:
         event.stop()
         if self._searched != self._to_search():
             self._search()
