@@ -292,7 +292,8 @@ class ReadingTranscript(Transcript):
             self._reveal(view, *view.rows(place.block))
 
     def _rows_of(self, view: MessageView, first: int, end: int) -> tuple[int, int]:
-        top = view.virtual_region.y + view.column.virtual_region.y
+        # A line may stand above the column: what the model does not see any more.
+        top = view.virtual_region.y + view.column.region.y - view.region.y
         return top + first, top + end
 
     def _reveal(self, view: MessageView, first: int, end: int, *, middle: bool = False) -> None:
