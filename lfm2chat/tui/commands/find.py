@@ -20,7 +20,7 @@ class FindCommands(ChatBase):
     _hits: tuple[Hit, ...] = ()
     _hit: int | None = None
     # What was searched: the transcript, the conversation, and how many messages it had.
-    _searched: tuple[ReadingTranscript, int, int] | None = None
+    _found_in: tuple[ReadingTranscript, int, int] | None = None
 
     def action_find(self) -> None:
         """Find words in this conversation."""
@@ -36,7 +36,7 @@ class FindCommands(ChatBase):
     @on(FindBar.Walked)
     def _walk_hits(self, event: FindBar.Walked) -> None:
         event.stop()
-        if self._searched != self._to_search():
+        if self._found_in != self._to_search():
             self._search()
         elif self._hits and self._hit is not None:
             self._hit = (self._hit + event.by) % len(self._hits)
@@ -57,7 +57,7 @@ class FindCommands(ChatBase):
     async def _search(self) -> None:
         """Find anew, and go to the first hit from what is in view on."""
         transcript, pattern = self.transcript, pattern_of(self.findbar.query_text)
-        self._searched = self._to_search()
+        self._found_in = self._to_search()
         if pattern is None:
             self._hits, self._hit = (), None
             transcript.mark_hits(None)
