@@ -170,8 +170,9 @@ class ReadingTranscript(Transcript):
 
     async def bring(self, index: int) -> MessageView | None:
         """The view of message ``index``, mounted if it was not."""
-        if index < self._first:
-            await self._mount_from(index)
+        if not self._first <= index < self._last:
+            self.let_go()
+            await self._mount_around(index)
         return self._view_at(index)
 
     # --- what was looked for ------------------------------------------------------------------
@@ -332,11 +333,6 @@ class ReadingTranscript(Transcript):
         if y < self.scroll_y:
             self.let_go()
         self.scroll_to(y=max(0, y), animate=False, immediate=True)
-
-    async def _mount_from(self, index: int) -> None:
-        """Mount everything from message ``index`` on, without moving what is in view."""
-        while self._first > index:
-            await super()._load_earlier()
 
     def _mark(self, views: Iterable[MessageView]) -> None:
         """Mark what was looked for in ``views``."""
