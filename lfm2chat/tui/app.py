@@ -34,7 +34,7 @@ from lfm2chat.settings import Settings, read_settings
 from lfm2chat.store import Store
 from lfm2chat.tui.appearance import AppearanceApp
 from lfm2chat.tui.chat import ChatScreen
-from lfm2chat.tui.clipboard import copy
+from lfm2chat.tui.clipboard import copy, said_of
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.messages import Downloaded, Failure, ServiceEvent
 from lfm2chat.tui.palette import ChatCommands
@@ -316,14 +316,12 @@ class Lfm2ChatApp(AppearanceApp):
 
     @work(thread=True, group="copy", exit_on_error=False)
     def _copy(self, text: str) -> None:
-        copied = copy(safe(text), write_terminal=self.write_terminal)
-        if copied.by and copied.certain:
-            said = f"Copied ({copied.by})."
-        elif copied.by:
-            said = "Handed to the terminal's clipboard; whether it took it, it does not say."
-        else:
-            said = "Not copied: no clipboard program found, and too long for the terminal."
-        self.notify(said, markup=False, severity="information" if copied.by else "warning")
+        # Nothing of a temporary conversation is written down, not even here.
+        file = None if self.state.is_temporary(self.state.shown) else self.paths.copied
+        copied = copy(safe(text), write_terminal=self.write_terminal, file=file)
+        sure = copied.by and copied.path is None
+        said = safe(said_of(copied))
+        self.notify(said, markup=False, severity="information" if sure else "warning")
 
     @work(group="models", exclusive=True, exit_on_error=False)
     async def action_models(self, name: str = "") -> None:

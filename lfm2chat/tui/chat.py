@@ -7,10 +7,12 @@ from lfm2chat.settings import Settings
 from lfm2chat.tui import listing
 from lfm2chat.tui.commands.context import ContextCommands
 from lfm2chat.tui.commands.counting import CountCommands
+from lfm2chat.tui.commands.find import FindCommands
 from lfm2chat.tui.commands.finding import FindingCommands
 from lfm2chat.tui.commands.lens import LensCommands
 from lfm2chat.tui.commands.prompting import PromptCommands
 from lfm2chat.tui.commands.queueing import QueueCommands
+from lfm2chat.tui.commands.reading import ReadingCommands
 from lfm2chat.tui.commands.sampling import SamplingCommands
 from lfm2chat.tui.commands.versions import VersionCommands
 from lfm2chat.tui.commands.writing import WritingCommands
@@ -31,6 +33,8 @@ class ChatScreen(
     LensCommands,
     ContextCommands,
     SamplingCommands,
+    ReadingCommands,
+    FindCommands,
 ):
     """Everything on it; :meth:`connect` gives it the service once it exists."""
 

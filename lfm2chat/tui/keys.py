@@ -16,7 +16,8 @@ class Command:
 
     ``keys`` are Textual key names, the first one is shown; with none it is done by its name, in
     the palette. ``footer`` says whether the footer shows it; ``scope`` is where the keys work:
-    ``app``, ``prompt`` or ``list``.
+    ``app``, ``prompt``, ``list`` or ``read`` (while a cursor stands in the transcript). ``does``
+    is the id of the command that it carries out where it has keys; empty for its own.
 
     ``slash`` is its name after a ``/`` in the prompt: the id where it is empty, none where it is
     None; ``aliases`` are others. ``argument`` says in a word or two what may follow that name, in
@@ -30,10 +31,53 @@ class Command:
     help: str
     footer: bool = False
     scope: str = "app"
+    does: str = ""
     slash: str | None = ""
     argument: str = ""
     aliases: tuple[str, ...] = ()
 
+
+# With the cursor on a message, or on a block of an answer: single letters.
+_READING: tuple[Command, ...] = (
+    Command("leave_reading", ("escape",), "Prompt", "Back to the prompt.", True, "read"),
+    Command("read_up", ("up", "k"), "Up", "One block or message up.", scope="read"),
+    Command("read_down", ("down", "j"), "Down", "One block or message down.", scope="read"),
+    Command("read_in", ("right",), "In", "Into the blocks of an answer.", scope="read"),
+    Command("read_out", ("left",), "Out", "Back, and out of the blocks.", scope="read"),
+    Command("read_first", ("home",), "First", "To the first message.", scope="read"),
+    Command("read_last", ("end",), "Last", "To the last message.", scope="read"),
+    Command("copy_block", ("y",), "Copy", "Copy the block or the message.", True, "read"),
+    Command("copy_source", ("Y",), "Copy source", "Copy all of it, thoughts too.", scope="read"),
+    Command("copy_code", ("c",), "Code", "Copy the code of a block.", True, "read"),
+    Command("quote", ("q",), "Quote", "Quote it in the prompt.", True, "read"),
+    Command("save", ("s",), "Save", "Save the block or the message to a file.", True, "read"),
+    Command("details", ("d",), "Details", "Show sampling, seed, times and more.", True, "read"),
+    Command("page", ("o",), "Pager", "Open the message in $PAGER.", True, "read"),
+    Command("read_edit", ("e",), "Edit", "Say it in another way.", True, "read", "edit"),
+    Command("read_again", ("r",), "Again", "Answer once more.", True, "read", "regenerate"),
+    Command("read_go_on", ("g",), "Go on", "Let the answer go on.", True, "read", "continue"),
+    Command("read_fork", ("f",), "Fork", "Go on in a new conversation.", True, "read", "fork"),
+    Command("read_hide", ("x",), "Hide", "Hide it, and all below.", True, "read", "delete_message"),
+    Command(
+        "read_before",
+        ("left_square_bracket",),
+        "Version before",
+        "Show the version before.",
+        scope="read",
+        does="previous_version",
+    ),
+    Command(
+        "read_after",
+        ("right_square_bracket",),
+        "Version after",
+        "Show the version after.",
+        scope="read",
+        does="next_version",
+    ),
+    Command("read_lens", ("l",), "Lens", "Show how sure the model was.", True, "read", "lens"),
+    Command("read_tree", ("t",), "Versions", "Show every version.", True, "read", "tree"),
+    Command("unfold", ("enter",), "Unfold", "Unfold a thought, or fold it again.", scope="read"),
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command("send", ("enter",), "Send", "Send the message.", scope="prompt"),
@@ -165,6 +209,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("scroll_down", ("pagedown",), "Scroll down", "Scroll down; at the end it follows."),
     Command("jump", ("ctrl+g",), "Jump", "Put a letter on every place; press one to go there."),
     Command("settings", ("ctrl+l",), "Settings", "Look at the settings and change them."),
+    Command("reading", ("f7",), "Read", "Go from the prompt into the conversation, or back."),
+    Command("find", ("ctrl+f",), "Find", "Find words in this conversation."),
+    Command("copy_answer", (), "Copy answer", "Copy the last answer, without its thought."),
+    Command("copy_conversation", (), "Copy all", "Copy the whole conversation as Markdown."),
     Command("palette", ("ctrl+p",), "Commands", "Search every command.", footer=True),
     Command(
         "quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True, aliases=("exit",)
@@ -183,6 +231,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("list_rename", ("r", "f2"), "Rename", "Give it another title.", scope="list"),
     Command("list_delete", ("x", "delete"), "Delete", "Move it to the trash.", scope="list"),
     Command("list_pane", ("o",), "New pane", "Open it in a pane of its own.", scope="list"),
+    *_READING,
 )
 
 

@@ -190,15 +190,17 @@ def _marked(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
 class ScriptedBranches(dict[int, list[Message]]):
     """The branch that is shown of each conversation, and what Branches is to the app.
 
-    ``aside`` of the service holds a branch that is not shown; each message has one version.
+    ``aside`` of the service holds a branch that is not shown; ``other`` are the versions of a
+    message; what is not in it has one.
     """
 
     def __init__(self, service: ScriptedService) -> None:
         super().__init__()
         self._service = service
+        self.other: dict[int, tuple[int, ...]] = {}
 
-    def siblings(self, conversation_id: int) -> dict[int, tuple[int, ...]]:  # noqa: ARG002
-        return {}
+    def siblings(self, conversation_id: int) -> dict[int, tuple[int, ...]]:
+        return {one.id: self.other.get(one.id, (one.id,)) for one in self.get(conversation_id, ())}
 
     def continue_answer(self, conversation_id: int, message_id: int, **values: Any) -> int:
         self.continued = (conversation_id, message_id, values)
