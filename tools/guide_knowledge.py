@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 KNOWLEDGE = Path(__file__).parent / "knowledge"
-FACT_FILES = ("about", "cli", "guide", "keys", "models", "sampling", "storage")
+FACT_FILES = ("about", "cli", "guide", "keys", "models", "sampling", "screen", "storage")
 OUTSIDE = "outside"
 REFUSAL = re.compile("I only know lfm2chat")
 

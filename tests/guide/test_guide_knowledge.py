@@ -1,23 +1,27 @@
 """The knowledge base says nothing that is not so, leaves nothing out, and measures honestly."""
 
 import re
+from pathlib import Path
 
 import typer.main
 from guide_knowledge import Drawable, expand, normalise
 
 from lfm2chat.cli.commands import app
-from lfm2chat.settings import SCHEMA
+from lfm2chat.settings import SCHEMA, TABLE_EXAMPLES
 from lfm2chat.tui.keys import COMMANDS
+from lfm2chat.tui.slash import SLASH_COMMANDS
 
 KEYS = {key for command in COMMANDS for key in command.keys}
 SETTINGS = {setting.name for setting in SCHEMA}
+CHOICES = {choice for setting in SCHEMA for choice in setting.choices}
+THEMES = {path.stem for path in (Path(__file__).parents[2] / "themes").glob("*.toml")}
+SLASHES = {f"/{command.name}" for command in SLASH_COMMANDS}
 EXIT_CODES = {0, 1, 2, 3, 4, 5, 6, 7, 8, 130}
 # What answers may put between backticks that is neither a command nor a setting.
 OTHER_CODE = {
-    "config.toml", "conversations.db", "models", "LFM2CHAT_HOME", "[sampling]", "--help",
+    "config.toml", "conversations.db", "models", "LFM2CHAT_HOME", "[sampling]", "[keys]", "--help",
     "pip install .", "pip uninstall lfm2chat", "import lfm2chat", "lfm2chat.load", "chat",
-    "true", "false", "dusk", "dawn", "high-contrast", "terminal", "stop", "roll",
-    "auto", "cpu", "cuda", "mps", "int4", "int8", "bfloat16", "float16", "float32", '"LFM2-350M"',
+    "true", "false", '"LFM2-350M"', *CHOICES, *THEMES, *SLASHES, *TABLE_EXAMPLES.values(),
 }  # fmt: skip
 # The prompt's own keys, which the registry of commands leaves alone (see tui/keys.py).
 PROMPT_KEYS = {"ctrl+a", "ctrl+e", "ctrl+k", "ctrl+u", "ctrl+w", "ctrl+d", "ctrl+y"}
@@ -110,6 +114,8 @@ def test_checks_of_code_can_fail():
     assert not is_real("lfm2chat export")
     assert not is_real("lfm2chat ask --loud")
     assert not is_real("export")
+    assert not is_real("/frobnicate")
+    assert is_real("/rename")
     assert is_real('lfm2chat ask -m LFM2-350M "your question"')
 
 
