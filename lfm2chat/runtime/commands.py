@@ -12,7 +12,10 @@ from lfm2chat.store import Store
 
 @dataclass(frozen=True, slots=True)
 class LoadModel:
-    """Load the model of that name; the one in use is dropped once the turns before are done."""
+    """Select the model of that name, and load it once the turns before are done.
+
+    Others stay in memory while there is room; else the one that was used least recently goes.
+    """
 
     model: str
 
@@ -36,13 +39,15 @@ class RunTurn:
     """Answer ``stored``, or the last of ``messages`` where nothing may be written.
 
     ``cancel`` is looked at after every token and every prefill chunk. ``sampling`` of None
-    means the model's recommendation with the user's settings laid over it.
+    means the model's recommendation with the user's settings laid over it. ``model`` is the name
+    of the one that answers, "" the selected one; it is loaded for this where it must be.
     """
 
     turn: int
     stored: StoredTurn | None = None
     messages: tuple[PromptMessage, ...] = ()
     sampling: SamplingParams | None = None
+    model: str = ""
     cancel: threading.Event = field(default_factory=threading.Event)
 
 

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.commands import Close, Command, ForgetConversation, LoadModel, RunTurn
@@ -21,23 +20,15 @@ from lfm2chat.runtime.events import (
     Event,
     ModelFailed,
     ModelLoading,
-    ModelPacking,
     ModelResting,
     TurnFailed,
 )
-from lfm2chat.runtime.models import ModelEntry, packed_place, resolve_model
+from lfm2chat.runtime.models import resolve_model
+from lfm2chat.runtime.resident import Resident, Residents
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
 from lfm2chat.settings import Settings
 from lfm2chat.spec.free_memory import available_memory_bytes
-
-if TYPE_CHECKING:
-    from lfm2chat.runtime.loaded import LoadedModel
-    from lfm2chat.runtime.saved import SavedContexts
-    from lfm2chat.runtime.warm import WarmContexts
-
-SAVE_AT_EXIT_S = 0.6
-"""What saving contexts may add to the end of the thread, or to a switch of models."""
 
 SHORT_MEMORY_BYTES = 400 * 2**20
 """With less than this free, a model that nobody asks anything makes room for other programs."""
@@ -50,7 +41,10 @@ log = logging.getLogger(__name__)
 
 
 class ModelWorker:
-    """Runs commands in order; turns run together, a model is switched between turns.
+    """Runs commands in order; turns run together, also those of several models.
+
+    A turn without a model of its own goes to the selected one: the last that a
+    :class:`LoadModel` has brought.
 
     Any thread may call :meth:`put` and :meth:`join`; all else happens on the worker's thread.
     """
@@ -66,20 +60,23 @@ class ModelWorker:
         emit: Callable[[Event], None],
     ) -> None:
         self._models_folder = models_folder
-        self._packed_folder = packed_folder
-        self._kernel_trials = kernel_trials
         self._settings = settings
         self._emit = emit
         self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._waiting: deque[Command] = deque()
         self._scheduler = Scheduler()
-        self._loaded: LoadedModel | None = None
-        self._contexts: WarmContexts | None = None
         self._saved_files = saved_files
-        self._saved: SavedContexts | None = None
+        self._residents = Residents(
+            settings=settings,
+            packed_folder=packed_folder,
+            kernel_trials=kernel_trials,
+            saved_files=saved_files,
+            emit=emit,
+        )
+        self._selected = ""
+        self._held: Command | None = None
         self._deleted: set[int] = set()
         self._failed: ModelFailed | None = None
-        self._resting = ""
         self._used_at = time.monotonic()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="lfm2chat-model", daemon=True)
@@ -111,7 +108,7 @@ class ModelWorker:
             self._forget_deleted()
             self._save_when_quiet()
             self._rest_when_idle()
-        self._save_last()
+        self._residents.save_last()
 
     @property
     def _idle(self) -> bool:
@@ -126,9 +123,8 @@ class ModelWorker:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of a Rust tokenizer is no Exception
-            log.exception("a turn failed")
-            if self._contexts is not None:
-                self._contexts.clear()
+            log.exception("a sequence failed")
+            self._residents.clear_contexts()
             sequence.fail(error)
         else:
             if more:
@@ -155,9 +151,9 @@ class ModelWorker:
 
     def _due_in_s(self) -> float | None:
         """When an idle worker has something to do by itself; None: never."""
-        saving = self._saved.due_in_s if self._saved is not None else None
-        if self._loaded is None:
-            return saving
+        if not self._residents:
+            return None
+        saving = self._residents.save_due_in_s
         return LOOK_S if saving is None else min(saving, LOOK_S)
 
     def _cancel_waiting(self) -> None:
@@ -166,16 +162,22 @@ class ModelWorker:
                 command.cancel.set()
 
     def _obey(self) -> None:
-        """Carry out waiting commands in order; a switch waits for the turns before it."""
+        """Carry out waiting commands in order.
+
+        A model that is selected waits for the turns before it, and so does a turn whose model has
+        room only once others have left.
+        """
         while self._waiting:
             command = self._waiting[0]
             if isinstance(command, LoadModel):
-                if self._scheduler:
+                if self._scheduler and command.model not in self._residents:
                     return
                 self._waiting.popleft()
                 if not self._closing:
-                    self._load(command.model)
+                    self._load(command.model, selected=True)
             elif isinstance(command, RunTurn):
+                if self._must_wait(command):
+                    return
                 self._waiting.popleft()
                 self._begin(command)
             elif isinstance(command, ForgetConversation):
@@ -190,135 +192,119 @@ class ModelWorker:
         if self._scheduler:
             return
         for conversation_id in self._deleted:
-            if self._contexts is not None:
-                self._contexts.forget(conversation_id)
-            if self._saved is not None:
-                self._saved.drop(conversation_id)
+            self._residents.forget(conversation_id)
         self._deleted.clear()
 
     def _save_when_quiet(self) -> None:
-        if self._idle and self._saved is not None and self._saved.due_in_s == 0:
-            self._guarded(lambda saved: saved.save_next(lambda: not self._queue.empty()))
-
-    def _save_last(self) -> None:
-        self._guarded(lambda saved: saved.finish(SAVE_AT_EXIT_S))
-
-    def _guarded(self, save: Callable[[SavedContexts], None]) -> None:
-        """Saving is never worth the thread: a fault in it is logged, and that was it."""
-        if self._saved is None:
-            return
-        try:
-            save(self._saved)
-        except Exception:
-            log.exception("saving a context failed")
+        if self._idle and self._residents.save_due_in_s == 0:
+            self._residents.save_next(lambda: not self._queue.empty())
 
     def _rest_when_idle(self) -> None:
-        """Give the model's memory back where nobody has used it for long, or others need it."""
-        if self._loaded is None or not self._idle or not self._queue.empty():
+        """Give the models' memory back where nobody has used it for long, or others need it."""
+        if not self._residents or not self._idle or not self._queue.empty():
             return
         idle_s = time.monotonic() - self._used_at
         limit_s = MINUTE_S * self._settings.unload_after_min
         if (limit_s and idle_s >= limit_s) or (idle_s >= LOOK_S and _memory_is_short()):
-            log.info(
-                "%s leaves the memory after %d s without a question", self._loaded.name, idle_s
-            )
-            self._resting = self._loaded.name
-            self._unload()
-            # What was loaded is not looked at for garbage while it is used: now it may be some.
-            gc.unfreeze()
-            gc.collect()
-            self._emit(ModelResting(self._resting))
+            names = [resident.loaded.name for resident in self._residents]
+            log.info("%s leave the memory after %d s without a question", names, idle_s)
+            self._residents.drop_all()
+            self._emit(ModelResting(self._selected or names[0]))
 
-    def _wake(self) -> None:
-        """Load the model again that left the memory."""
-        if self._resting and self._loaded is None:
-            self._load(self._resting)
+    def _load(self, name: str, *, selected: bool) -> ModelFailed | None:
+        """Have a model in memory, and tell of it; gives why where that failed.
 
-    def _load(self, name: str) -> None:
-        """Load a model without looking for garbage meanwhile, and never again among what it made:
-        torch alone has so many objects that one look stops every thread for 0.1 s.
+        Nothing looks for garbage meanwhile, and never again among what it made: torch alone has
+        so many objects that one look stops every thread for 0.1 s.
         """
         gc.disable()
         try:
-            self._load_and_tell(name)
+            failed = self._load_and_tell(name, selected=selected)
         finally:
             gc.enable()
             gc.freeze()
+        if failed is not None:
+            if selected:
+                self._failed = failed
+            self._emit(failed)
+        return failed
 
-    def _load_and_tell(self, name: str) -> None:
-        self._emit(ModelLoading(name))
+    def _load_and_tell(self, name: str, *, selected: bool) -> ModelFailed | None:
+        self._emit(ModelLoading(name, selected))
         try:
             entry = resolve_model(name, self._models_folder)
-            if self._loaded is not None and self._loaded.name == entry.name:
-                self._emit(self._loaded.event())
-                return
-            # Two models at once may not fit: the old one goes first and is fetched again on error.
-            before = self._loaded.name if self._loaded is not None else self._resting
-            self._resting = ""
-            self._unload()
-            try:
-                loaded = self._take_in(entry)
-            except BaseException:
-                if before and before != entry.name:
-                    self._take_in(resolve_model(before, self._models_folder))
-                raise
+            resident = self._residents.get(entry.name) or self._residents.take_in(entry)
         except Lfm2ChatError as error:
-            self._fail_load(ModelFailed(name, str(error), error.hint, error.exit_code))
+            return ModelFailed(name, str(error), error.hint, error.exit_code, selected)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of a Rust tokenizer is no Exception
             log.exception("loading a model failed")
             told = f"loading failed: {type(error).__name__}: {error}"
-            self._fail_load(ModelFailed(name, told, "the log says more"))
-        else:
-            self._emit(loaded.event())
-
-    def _unload(self) -> None:
-        self._save_last()
-        self._loaded = self._contexts = self._saved = None
-
-    def _take_in(self, entry: ModelEntry) -> LoadedModel:
-        from lfm2chat.runtime.loaded import load_model  # torch: a second, behind the screen
-        from lfm2chat.runtime.saved import SavedContexts
-        from lfm2chat.runtime.warm import WarmContexts
-
-        packed_in = packed_place(entry, self._packed_folder)
-        loaded = self._loaded = load_model(
-            entry,
-            self._settings,
-            packed_in=packed_in,
-            kernel_trials=self._kernel_trials,
-            progress=lambda share: self._emit(ModelPacking(entry.name, share)),
-        )
+            return ModelFailed(name, told, "the log says more", selected=selected)
         self._used_at = time.monotonic()
-        self._contexts = WarmContexts()
-        if self._saved_files is not None:
-            self._saved = SavedContexts(self._saved_files, loaded)
-        return loaded
+        if selected:
+            self._selected = entry.name
+        self._emit(resident.loaded.event(selected=selected))
+        return None
 
-    def _fail_load(self, failed: ModelFailed) -> None:
-        self._failed = failed
-        self._emit(failed)
+    # --- turns --------------------------------------------------------------------------------
+
+    def _must_wait(self, command: RunTurn) -> bool:
+        """Whether ``command`` wants a model that has no room beside those that are answering."""
+        if not self._scheduler:
+            return False
+        if self._held is command:
+            return True
+        name = command.model or self._selected
+        if not name or name in self._residents or command.cancel.is_set():
+            return False
+        try:
+            entry = resolve_model(name, self._models_folder)
+            room = entry.name in self._residents or self._residents.has_room(entry)
+        except Lfm2ChatError:  # loading it says what is wrong
+            return False
+        self._held = None if room else command
+        return not room
 
     def _begin(self, command: RunTurn) -> None:
         from lfm2chat.runtime.session import TurnSequence, refuse  # torch again
 
-        self._wake()
-        if self._loaded is None or self._contexts is None:
-            why = self._failed or ModelFailed("", "no model is loaded", "choose one with F3")
-            failed = TurnFailed(command.turn, why.message, why.hint, why.exit_code)
-            refuse(command, failed, emit=self._emit)
+        self._held = None
+        resident, failed = self._model_for(command)
+        if resident is None:
+            why = failed or self._failed or ModelFailed("", "no model is loaded", "choose one")
+            told = TurnFailed(command.turn, why.message, why.hint, why.exit_code)
+            refuse(command, told, emit=self._emit)
             return
-        self._scheduler.add(
+        turns = resident.turns
+        if not turns:
+            self._scheduler.add(turns)
+        turns.add(
             TurnSequence(
                 command,
-                self._loaded,
-                self._contexts,
-                saved=self._saved,
+                resident.loaded,
+                resident.contexts,
+                saved=resident.saved,
                 settings=self._settings,
                 emit=self._emit,
+                limit_s=turns.limit_s,
             )
         )
+
+    def _model_for(self, command: RunTurn) -> tuple[Resident | None, ModelFailed | None]:
+        """The model that answers ``command``, loaded where it must be, or why there is none."""
+        name = command.model or self._selected
+        resident = self._residents.get(name)
+        if resident is not None or not name:
+            return resident, None
+        if command.cancel.is_set():
+            return None, ModelFailed(name, f"stopped before {name} was loaded", "ask again")
+        selected = name == self._selected
+        failed = self._load(name, selected=selected)
+        if failed is not None:
+            return None, failed
+        return self._residents.get(resolve_model(name, self._models_folder).name), None
 
 
 def _memory_is_short() -> bool:
