@@ -56,7 +56,8 @@ class ChunkPace:
     limit_s: float = LONGEST_WORK_S
     _rungs: dict[int, int] = field(default_factory=dict)  # by the doublings of the context
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=8))
-    _taken: dict[int, deque[float]] = field(default_factory=dict)  # seconds, by tokens of a pass
+    _noted: int = 0  # tokens of the latest pass of a usual size, and what such passes took
+    _taken: deque[float] = field(default_factory=lambda: deque(maxlen=4))
 
     def size(self, past: int, limit_s: float | None = None) -> int:
         """Tokens for a pass on top of ``past`` cached ones, to take no longer than ``limit_s``.
@@ -67,21 +68,30 @@ class ChunkPace:
         usual = self.ladder[self._rung(past.bit_length())]
         if limit_s is None:
             return usual
-        sizes = [size for size in SHORT_LADDER if size <= usual]
-        return next((size for size in sizes if self._expected_s(size) <= limit_s), sizes[-1])
+        fitting = (size for size in SHORT_LADDER if size <= usual)
+        return next(
+            (size for size in fitting if self._expected_s(size) <= limit_s),
+            min(usual, SHORT_LADDER[-1]),
+        )
 
     def note(self, tokens: int, seconds: float) -> None:
         """A pass over ``tokens`` tokens took ``seconds``."""
-        if tokens in SHORT_LADDER:
-            self._taken.setdefault(tokens, deque(maxlen=4)).append(seconds)
+        if tokens not in SHORT_LADDER:
+            return
+        if tokens != self._noted:
+            self._noted = tokens
+            self._taken.clear()
+        self._taken.append(seconds)
 
     def _expected_s(self, size: int) -> float:
-        """What a pass over ``size`` tokens may take; as if each took as long as in the nearest."""
-        if not self._taken:
+        """What a pass over ``size`` tokens may take, by what those of the latest size took.
+
+        Each token counts alike, so a longer pass is rather quicker and a shorter one slower: the
+        next one tells.
+        """
+        if not self._noted:
             return 0.0 if size <= FIRST_SHORT else math.inf
-        # A longer one rather than a shorter one: it says what more tokens cost, not what one does.
-        nearest = min(self._taken, key=lambda known: (abs(math.log2(known / size)), -known))
-        return statistics.median(self._taken[nearest]) * size / nearest
+        return statistics.median(self._taken) * size / self._noted
 
     def observe(self, past: int, longest_s: float) -> None:
         """Note the longest work between two looks in a full pass on top of ``past`` tokens."""
