@@ -17,10 +17,10 @@ from lfm2chat.chat.stops import StopMatcher
 from lfm2chat.chat.template import Prompt
 from lfm2chat.chat.turns import PromptMessage
 from lfm2chat.chat.window import Window, fit
-from lfm2chat.engine import Decoding, HybridCache, PromptLookup, Reader, prefill, write
+from lfm2chat.engine import Decoding, PromptLookup, Reader, prefill, write
 from lfm2chat.errors import ContextFullError
 from lfm2chat.runtime.loaded import LoadedModel
-from lfm2chat.runtime.saved import SavedContexts
+from lfm2chat.runtime.saved import SavedContexts, find_context
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 
@@ -123,7 +123,7 @@ def answer(
     while contexts.is_coming(window.prompt.ids) and not cancelled():
         yield Waiting()
     reading_from = time.monotonic()
-    context = _find_context(loaded, contexts, saved, window.prompt.ids)
+    context = find_context(loaded, contexts, saved, window.prompt.ids)
     contexts.lend(context, window.prompt.ids)
     run = _Run(
         loaded,
@@ -176,26 +176,6 @@ def fit_window(
         # Half at once: dropping one turn at a time would read everything anew at every turn.
         window = fit(messages, template=loaded.template, max_prompt_tokens=limit // 2)
     return replace(window, prompt=window.prompt.begun(begun))
-
-
-def _find_context(
-    loaded: LoadedModel,
-    contexts: WarmContexts,
-    saved: SavedContexts | None,
-    prompt_ids: Sequence[int],
-) -> WarmContext:
-    """The context that holds most of the prompt: from the disk, from memory, or an empty one."""
-    if saved is not None:
-        context = saved.load(prompt_ids, live_tokens=contexts.usable_prefix(prompt_ids))
-        if context is not None:
-            return context
-    return contexts.take(prompt_ids) or WarmContext(_new_cache(loaded))
-
-
-def _new_cache(loaded: LoadedModel) -> HybridCache:
-    model = loaded.model
-    # Room for a prompt and an answer of common size: it grows by doubling.
-    return HybridCache(model.config, dtype=model.dtype, device=model.device, capacity=2048)
 
 
 class _Run:
