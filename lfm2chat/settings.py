@@ -77,6 +77,16 @@ SCHEMA: tuple[Setting, ...] = (
         high=1_000_000,
     ),
     Setting(
+        "prime_while_typing",
+        bool,
+        "Whether the model reads ahead what is being typed.",
+    ),
+    Setting(
+        "title_by_model",
+        bool,
+        "Whether the model names new conversations while nothing else is to be done.",
+    ),
+    Setting(
         "unload_after_min",
         int,
         "Minutes without a question after which the model leaves the memory; 0 keeps it there.",
@@ -115,6 +125,8 @@ class Settings:
     context_tokens: int = 0
     context_policy: str = "stop"
     saved_context_mb: int = 2048
+    prime_while_typing: bool = True
+    title_by_model: bool = True
     unload_after_min: int = 30
     mirror: str = ""
     proxy: str = ""

@@ -75,8 +75,23 @@ def with_attachments(text: str, files: Sequence[Attachment]) -> str:
     A file cannot end its own frame. Control tokens in it are as harmless as they are in ``text``:
     the tokenizer takes the content of a message for plain text.
     """
-    frames = [f"File: {one.label}\n{fenced(one.text)}" for one in files]
+    frames = [_frame(one) for one in files]
     return "\n\n".join([*frames, text] if text or not frames else frames)
+
+
+def attachment_spans(text: str, files: Sequence[Attachment]) -> list[int]:
+    """Where each of ``files`` ends in ``text``, made by :func:`with_attachments`; what separates
+    it from the next part is its own.
+    """
+    ends, end = [], 0
+    for one in files:
+        end = min(end + len(_frame(one)) + len("\n\n"), len(text))
+        ends.append(end)
+    return ends
+
+
+def _frame(file: Attachment) -> str:
+    return f"File: {file.label}\n{fenced(file.text)}"
 
 
 def fenced(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 
 from lfm2chat.chat.tokenizer import Tokenizer
 
@@ -34,3 +35,18 @@ class StreamingDetokenizer:
     def finish(self) -> str:
         """What is left: U+FFFD for a character that was never completed, else nothing."""
         return self._decoder.decode(b"", final=True)
+
+
+def text_pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+    """The text that each of ``ids`` completes; joined they are the decoded whole.
+
+    A character of several tokens belongs to the last of them, the others have an empty piece.
+
+    Raises:
+        TokenizerError: An id is negative or beyond 32 bits.
+    """
+    stream = StreamingDetokenizer(tokenizer)
+    pieces = [stream.push(token_id) for token_id in ids]
+    if pieces:
+        pieces[-1] += stream.finish()
+    return pieces

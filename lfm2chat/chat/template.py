@@ -14,10 +14,10 @@ text read anew, are the truth of the prefix, and what the cache holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from lfm2chat.chat.prompt import Prompt, PromptToken, PromptWriter, TracingWriter
 from lfm2chat.chat.render import MAX_SOURCE_BYTES, Renderer
 from lfm2chat.chat.segments import Segment, split_rendering
 from lfm2chat.chat.tokenizer import Tokenizer, read_tokenizer_config, without_surrogates
@@ -38,22 +38,6 @@ CHATML: Final = """\
 """What LFM2's own template does without tools; for folders that bring none."""
 
 _HINT: Final = "download the model again with `lfm2chat models pull`"
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Token ids for the model.
-
-    ``ends`` are pairs: a message's place among those that were rendered, and how many ids there
-    are when its text is over. It is empty where the template does not keep messages apart.
-    """
-
-    ids: tuple[int, ...]
-    ends: tuple[tuple[int, int], ...] = ()
-
-    def begun(self, ids: Sequence[int]) -> Prompt:
-        """The prompt with the beginning of the answer behind it."""
-        return Prompt((*self.ids, *ids), self.ends)
 
 
 class ChatTemplate:
@@ -109,6 +93,26 @@ class ChatTemplate:
                 its own part depends on the texts, and one of them holds an added token.
             TokenizerError: A text cannot be encoded.
         """
+        writer = PromptWriter(self.tokenizer)
+        self._write(messages, writer, add_generation_prompt=add_generation_prompt)
+        return writer.prompt()
+
+    def trace(
+        self, messages: Sequence[PromptMessage], *, add_generation_prompt: bool = True
+    ) -> list[PromptToken]:
+        """The tokens of :meth:`build`, each with where it comes from. Raises what that raises."""
+        writer = TracingWriter(self.tokenizer)
+        self._write(messages, writer, add_generation_prompt=add_generation_prompt)
+        writer.prompt()
+        return writer.tokens
+
+    def _write(
+        self,
+        messages: Sequence[PromptMessage],
+        writer: PromptWriter,
+        *,
+        add_generation_prompt: bool,
+    ) -> None:
         texts = [without_surrogates(message.text) for message in messages]
         own = [self._own_ids(message) for message in messages]
         rendering = split_rendering(
@@ -123,13 +127,14 @@ class ChatTemplate:
         )
         segments = rendering.segments
         if segments is None or self._writes_into_texts(segments, texts):
-            return self._encode_whole(rendering.text, texts)
+            writer.add_ids(self._encode_whole(rendering.text, texts))
+            return
         unchanged = {
             segment.message
             for segment in segments
             if segment.message is not None and segment.text == texts[segment.message]
         }
-        return self._encode_segments(segments, {i: own[i] for i in unchanged if own[i]})
+        self._write_segments(writer, segments, {i: own[i] for i in unchanged if own[i]})
 
     def beginning_ids(self, beginning: PromptMessage) -> tuple[int, ...]:
         """The ids of an answer's ``beginning``, to stand right behind a prompt.
@@ -196,13 +201,12 @@ class ChatTemplate:
             **self.tokenizer.special_tokens,
         }
 
-    def _encode_segments(
-        self, segments: Sequence[Segment], own: dict[int, tuple[int, ...]]
-    ) -> Prompt:
+    def _write_segments(
+        self, writer: PromptWriter, segments: Sequence[Segment], own: dict[int, tuple[int, ...]]
+    ) -> None:
         own_pieces = {segment.text for segment in segments if segment.message is None}
         split = {piece: self.tokenizer.split_control(piece) for piece in own_pieces}
         structure = {token_id for parts in split.values() for _, token_id in parts}
-        writer = _Writer(self.tokenizer)
         for segment in segments:
             if segment.message is None:
                 for text, token_id in split[segment.text]:
@@ -211,14 +215,13 @@ class ChatTemplate:
                     else:
                         writer.add_control(token_id)
             elif segment.message in own and structure.isdisjoint(own[segment.message]):
-                writer.add_ids(own[segment.message])
+                writer.add_ids(own[segment.message], segment.message)
                 writer.end_message(segment.message)
             else:
-                writer.add_text(segment.text)
+                writer.add_text(segment.text, segment.message)
                 writer.end_message(segment.message)
-        return writer.prompt()
 
-    def _encode_whole(self, rendered: str, texts: Sequence[str]) -> Prompt:
+    def _encode_whole(self, rendered: str, texts: Sequence[str]) -> list[int]:
         """The ids of ``rendered`` as transformers gives them, if no text can be misread."""
         for text in texts:
             for control in self.tokenizer.control_texts:
@@ -229,44 +232,7 @@ class ChatTemplate:
                         "template does not keep messages apart from its own tokens",
                         hint="take that out of the message, or choose another model",
                     )
-        return Prompt(tuple(self.tokenizer.encode(rendered)))
-
-
-class _Writer:
-    """Collects ids; text waits, so that what stands between two tokens is encoded as one."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._ends: list[tuple[int, int]] = []
-        self._ended: list[int] = []
-        self._waiting: list[str] = []
-
-    def add_text(self, text: str) -> None:
-        self._waiting.append(text)
-
-    def add_control(self, token_id: int) -> None:
-        self._encode_waiting()
-        self._ids.append(token_id)
-
-    def add_ids(self, ids: Sequence[int]) -> None:
-        self._encode_waiting()
-        self._ids.extend(ids)
-
-    def end_message(self, place: int) -> None:
-        self._ended.append(place)
-
-    def prompt(self) -> Prompt:
-        self._encode_waiting()
-        return Prompt(tuple(self._ids), tuple(self._ends))
-
-    def _encode_waiting(self) -> None:
-        text = "".join(self._waiting)
-        self._waiting.clear()
-        if text:
-            self._ids.extend(self._tokenizer.encode_plain(text))
-        self._ends.extend((place, len(self._ids)) for place in self._ended)
-        self._ended.clear()
+        return self.tokenizer.encode(rendered)
 
 
 def _read_source(path: Path) -> str:

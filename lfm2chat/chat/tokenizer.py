@@ -100,6 +100,14 @@ class Tokenizer:
         with _guard("text cannot be encoded"):
             return list(self._plain.encode(without_surrogates(text), add_special_tokens=False).ids)
 
+    def plain_offsets(self, text: str) -> list[tuple[int, int]]:
+        """The ids of :meth:`encode_plain`, each with the place in ``text`` where it begins."""
+        with _guard("text cannot be encoded"):
+            encoding = self._plain.encode(without_surrogates(text), add_special_tokens=False)
+            return [
+                (i, start) for i, (start, _) in zip(encoding.ids, encoding.offsets, strict=True)
+            ]
+
     def split_control(self, text: str) -> list[tuple[str, int | None]]:
         """``text`` cut at its added tokens: (plain text, None) and (token, its id), in order."""
         with _guard("text cannot be encoded"):

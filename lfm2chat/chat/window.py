@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lfm2chat.chat.template import ChatTemplate, Prompt
+from lfm2chat.chat.prompt import Prompt
+from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.turns import PromptMessage, Role
 from lfm2chat.errors import ContextFullError
 

@@ -60,7 +60,7 @@ def list_command() -> None:
 def show_command(
     number: Number,
     tree: Annotated[
-        bool, typer.Option("--tree", help="A line for each message of all branches.")
+        bool, typer.Option("--tree", help="A line for each message of all branches; x: deleted.")
     ] = False,
 ) -> None:
     """Print one conversation, from its first message to the last of the shown branch."""
@@ -211,17 +211,21 @@ def _tree(store: Store, number: int, until: int | None) -> Tree:
         return tree
     branch = store.branch(number, until)
     shown = replace(tree.conversation, tip_id=until, message_count=len(branch))
-    return Tree(shown, tuple(branch))
+    # What is asked for by name is not hidden in what comes of it.
+    return Tree(shown, tuple(replace(message, trashed_at=None) for message in branch))
 
 
 def _outline(messages: Sequence[Message], branch: Sequence[Message]) -> Iterator[str]:
-    """A line for each message: its number, `*` where it is shown, and its parent where that is not
-    the line above.
+    """A line for each message: its number, `*` where it is shown, `x` where it is deleted (or is
+    below one that is), and its parent where that is not the line above.
     """
     shown = {message.id for message in branch}
+    hidden: set[int | None] = set()
     above: int | None = None
     for message in messages:
-        mark = "*" if message.id in shown else " "
+        if message.trashed_at is not None or message.parent_id in hidden:
+            hidden.add(message.id)
+        mark = "*" if message.id in shown else "x" if message.id in hidden else " "
         below = "" if message.parent_id == above else f" (below {message.parent_id or 'none'})"
         text = one_line(message.text, TITLE_WIDTH)
         yield f"{mark} {message.id:>5}  {message.role:<9}  {text}{below}"

@@ -37,6 +37,8 @@ LONGEST_WORK_S = 0.1
 SCORED_TOKENS = 128
 """Tokens scored in one pass: their logits are 33 MB with a vocabulary of 65,536."""
 
+_LEAST_SCORED = 8
+
 
 class _CancelledError(Exception):
     """Raised between two layers to leave a forward pass; never seen outside this module."""
@@ -177,13 +179,17 @@ def score(
     *,
     logits: Tensor | None = None,
     alternatives: int = 0,
+    vocab_limit: int | None = None,
+    longest_s: float | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[int, None, list[ScoredToken]]:
     """What the model thinks of ``token_ids``, read on top of ``cache`` in one go.
 
     Yields how many are done after each chunk. ``logits`` (V,) are those after the last token in
     the cache; without them nothing is known of the first id, and its log-probability is None.
-    The ids are in the cache afterwards. ``cancelled`` is asked before each chunk.
+    The ids are in the cache afterwards. ``vocab_limit`` as for writing: ids from there on are
+    padding and count for nothing. ``longest_s`` makes chunks so small that one takes about that
+    long; None takes the largest. ``cancelled`` is asked before each chunk.
 
     Returns:
         One :class:`ScoredToken` for each id that was read.
@@ -200,14 +206,20 @@ def score(
     check_room(cache.length + len(token_ids), model.config.max_position_embeddings)
     scored: list[ScoredToken] = []
     before = logits
-    for start in range(0, len(token_ids), SCORED_TOKENS):
-        if cancelled():
-            break
-        ids = token_ids[start : start + SCORED_TOKENS]
+    size = SCORED_TOKENS if longest_s is None else _LEAST_SCORED
+    while len(scored) < len(token_ids) and not cancelled():
+        started = time.perf_counter()
+        ids = token_ids[len(scored) : len(scored) + size]
         rows = model.all_logits(torch.tensor([ids], device=cache.device), cache)[0]  # (T, V)
         for token, after in zip(ids, rows, strict=True):
-            scored.append(_scored(token, before, alternatives))
+            scored.append(_scored(token, before, alternatives, vocab_limit))
             before = after
+        if longest_s is not None:
+            took_s = time.perf_counter() - started
+            if took_s > longest_s:
+                size = max(size // 2, _LEAST_SCORED)
+            elif took_s < longest_s / 2:
+                size = min(2 * size, SCORED_TOKENS)
         yield len(scored)
     return scored
 
@@ -216,20 +228,27 @@ def score(
 class ScoredToken:
     """One token of a given text: its log-probability in nats, and what would be likelier.
 
-    ``logprob`` is None, and ``alternatives`` empty, where nothing was known before the token.
+    ``entropy``, in nats, is how undecided the model was before the token, 0 for certain. Where
+    nothing was known then, it and ``logprob`` are None, and ``alternatives`` empty.
     """
 
     id: int
     logprob: float | None
     alternatives: tuple[TokenChoice, ...] = ()
+    entropy: float | None = None
 
 
-def _scored(token: int, logits: Tensor | None, alternatives: int) -> ScoredToken:
+def _scored(
+    token: int, logits: Tensor | None, alternatives: int, vocab_limit: int | None
+) -> ScoredToken:
     if logits is None:
         return ScoredToken(token, None)
-    scores = logits.to(torch.float32)
-    logprob = float(scores[token] - scores.logsumexp(dim=-1))
-    return ScoredToken(token, logprob, likeliest(scores, alternatives, limit=scores.shape[-1]))
+    scores = logits[:vocab_limit].to(torch.float32)
+    logprobs = scores - scores.logsumexp(dim=-1)
+    # Where a probability is 0 its logarithm is minus infinity, and their product would be NaN.
+    entropy = -float((logprobs.exp() * logprobs.clamp(min=-1e4)).sum())
+    others = likeliest(scores, alternatives, limit=scores.shape[-1])
+    return ScoredToken(token, float(logprobs[token]), others, max(0.0, entropy))
 
 
 class _Watch:

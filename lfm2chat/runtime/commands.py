@@ -52,9 +52,45 @@ class RunTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """Tell how sure the model was of each token of an answer in ``store``.
+
+    It waits for every turn; ``cancel`` is looked at after every chunk.
+    """
+
+    request: int
+    store: Store
+    conversation_id: int
+    message_id: int
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Prime:
+    """Read ahead, in place of what was read ahead before: ``prompt_ids`` are what the next prompt
+    is likely to be, by ``model`` and the tokenizer of that hash. A turn that begins ends it.
+
+    ``stored`` says that the conversation is, so that its context may come from the disk.
+    """
+
+    model: str
+    tokenizer_hash: str
+    prompt_ids: tuple[int, ...]
+    stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetConversation:
     """Drop from memory what belongs to a deleted conversation."""
 
+    conversation_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellWarm:
+    """Tell which messages of a conversation in ``store`` are warm, once no turn is running."""
+
+    store: Store
     conversation_id: int
 
 
@@ -63,4 +99,7 @@ class Close:
     """End the thread. Live turns are cancelled, saved and reported first."""
 
 
-Command = LoadModel | RunTurn | ForgetConversation | Close
+BesideTurns = Score | Prime
+"""What no turn waits for."""
+
+Command = LoadModel | RunTurn | BesideTurns | ForgetConversation | TellWarm | Close

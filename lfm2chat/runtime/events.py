@@ -171,10 +171,72 @@ class TurnFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherToken:
+    """A token that could have stood there: its text alone, and its probability (0 to 1)."""
+
+    text: str
+    id: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class LensToken:
+    """One token of an answer under the lens.
+
+    Attributes:
+        text: What of the answer it completes: empty for the first parts of a character.
+        id: The token.
+        probability: What the model gave it, before penalties, temperature and filters; 0 to 1.
+        entropy: How undecided the model was before it, in nats.
+        alternatives: The likeliest tokens there, the best first; it may be among them.
+    """
+
+    text: str
+    id: int
+    probability: float
+    entropy: float
+    alternatives: tuple[OtherToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The answer ``message_id`` under the lens of ``model``; the texts joined are the answer's."""
+
+    request: int
+    message_id: int
+    model: str
+    tokens: tuple[LensToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreEnded:
+    """The lens shows nothing of ``message_id``; ``message`` is empty where it was cancelled."""
+
+    request: int
+    message_id: int
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationChanged:
-    """Title, draft, sampling or trash state of a conversation changed on disk."""
+    """Something about a conversation changed on disk: its title, tags, sampling or place, or
+    which branch is shown (``tip_id``). A fork is told of as a conversation not seen before.
+    """
 
     conversation: Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class WarmPlaces:
+    """The messages of a conversation up to whose end the model need not read anything again.
+
+    Told after each turn and when it is asked for; of the branches that were read or asked for
+    last. All others are cold, or not known.
+    """
+
+    conversation_id: int
+    message_ids: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +269,10 @@ Event = (
     | TextDelta
     | TurnFinished
     | TurnFailed
+    | Scored
+    | ScoreEnded
     | ConversationChanged
+    | WarmPlaces
     | SaveFailed
     | StoreNotice
 )

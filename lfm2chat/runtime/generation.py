@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lfm2chat.chat.detokenize import StreamingDetokenizer
+from lfm2chat.chat.prompt import Prompt
 from lfm2chat.chat.stops import StopMatcher
-from lfm2chat.chat.template import Prompt
 from lfm2chat.chat.turns import PromptMessage
-from lfm2chat.chat.window import Window, fit
+from lfm2chat.chat.window import Window
 from lfm2chat.engine import Decoding, PromptLookup, Reader, prefill, write
-from lfm2chat.errors import ContextFullError
+from lfm2chat.runtime.fitting import fit_window
 from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.primed import Primed
+from lfm2chat.runtime.repetition import repeats_endlessly
 from lfm2chat.runtime.saved import SavedContexts, find_context
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEED_BITS = 32
-MIN_ANSWER_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Answer:
     """The whole answer. ``token_ids`` are empty where they say more than ``text`` does.
 
     Of an answer that goes on after a beginning, text and ids are with that beginning, ``timing``
-    counts what is new. ``prompt`` is what was read, the beginning included.
+    counts what is new. ``seen_ids`` are all that the model saw, the answer's own at their end;
+    ``ends`` are those of the prompt.
     """
 
     text: str
@@ -76,7 +78,8 @@ class Answer:
     timing: Timing
     context_used: int
     left_out: int
-    prompt: Prompt
+    seen_ids: tuple[int, ...]
+    ends: tuple[tuple[int, int], ...]
 
 
 Step = Reading | Waiting | Writing | Answer
@@ -94,6 +97,7 @@ def answer(
     conversation_id: int | None = None,
     saved: SavedContexts | None = None,
     limit_s: Callable[[], float | None] = lambda: None,
+    primed: Primed | None = None,
 ) -> Generator[Step]:
     """Answer the last of ``messages``; the last step is an :class:`Answer`.
 
@@ -103,7 +107,9 @@ def answer(
     generator ends, also when it is closed early. With ``saved``, which is for a stored
     conversation alone, a context may come from the disk, and that of a whole answer is noted to
     be saved as that of ``conversation_id``. ``limit_s`` says before each chunk of the prompt how
-    long it may take, where others wait for its end.
+    long it may take, where others wait for its end. ``primed`` is what was read ahead: it is used
+    where this answer, were it alone, would have read the very same, so that nothing of the answer
+    depends on it.
 
     The same seed gives the same tokens wherever the model's numbers do not depend on what stands
     beside a token in a pass: with the native kernels always, greedily in float32 but for ties.
@@ -118,12 +124,15 @@ def answer(
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(SEED_BITS)
     sampling = replace(sampling, seed=seed)
     begun = loaded.template.beginning_ids(beginning) if beginning is not None else ()
-    window = fit_window(loaded, messages, sampling, roll=roll, begun=begun)
+    window = fit_window(loaded.sight, messages, sampling, roll=roll, begun=begun)
     started = time.monotonic()
     while contexts.is_coming(window.prompt.ids) and not cancelled():
         yield Waiting()
     reading_from = time.monotonic()
     context = find_context(loaded, contexts, saved, window.prompt.ids)
+    if primed is not None:
+        # First what was read ahead, then lent: whoever copies it meanwhile copies that too.
+        primed.lend(context, window.prompt.ids)
     contexts.lend(context, window.prompt.ids)
     run = _Run(
         loaded,
@@ -146,36 +155,6 @@ def answer(
         # A pass that failed may have left numbers behind that nobody should keep.
         if saved is not None and conversation_id is not None and run.answered:
             saved.note(conversation_id, context)
-
-
-def fit_window(
-    loaded: LoadedModel,
-    messages: Sequence[PromptMessage],
-    sampling: SamplingParams,
-    *,
-    roll: bool,
-    begun: Sequence[int] = (),
-) -> Window:
-    """The messages that fit beside the answer; half of the context where it has to roll.
-
-    The ids that the answer has ``begun`` with stand at the end of the prompt.
-
-    Raises:
-        ContextFullError: They do not fit and ``roll`` is off, or the last one alone does not.
-    """
-    limit = loaded.context_tokens - len(begun)
-    reserve = max(MIN_ANSWER_TOKENS, min(sampling.max_new_tokens, limit // 4))
-    window = fit(messages, template=loaded.template, max_prompt_tokens=limit - reserve)
-    if window.left_out and not roll:
-        raise ContextFullError(
-            f"this conversation fills the {loaded.context_tokens} tokens that "
-            f"{loaded.name} can see",
-            hint='start a new conversation, or set context_policy = "roll" in config.toml',
-        )
-    if window.left_out:
-        # Half at once: dropping one turn at a time would read everything anew at every turn.
-        window = fit(messages, template=loaded.template, max_prompt_tokens=limit // 2)
-    return replace(window, prompt=window.prompt.begun(begun))
 
 
 class _Run:
@@ -258,11 +237,15 @@ class _Run:
             self._ids.append(token.id)
             text, stopped_by_text = stops.push(detokenizer.push(token.id))
             shown.append(text)
-            ends = stopped_by_text or token.finish is not None
-            yield self._writing(text, None if ends else decoding)
-            if ends:
+            if stopped_by_text or token.finish is not None:
                 finish = FinishReason.STOP if stopped_by_text else token.finish or finish
+                yield self._writing(text)
                 break
+            if repeats_endlessly(self._ids):
+                finish = FinishReason.REPETITION
+                yield self._writing(text)
+                break
+            yield self._writing(text, decoding)
             if self._cancelled():
                 break
         if not stopped_by_text:
@@ -333,5 +316,6 @@ class _Run:
             timing=timing,
             context_used=self._context_used,
             left_out=self._window.left_out,
-            prompt=self._prompt,
+            seen_ids=(*self._prompt.ids, *self._ids),
+            ends=self._prompt.ends,
         )

@@ -19,6 +19,7 @@ from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.engine import (
     ChunkPace,
+    HybridCache,
     LanguageModel,
     Lfm2ForCausalLM,
     PassCosts,
@@ -39,16 +40,15 @@ from lfm2chat.engine import (
     use_threads,
 )
 from lfm2chat.errors import ModelError, TokenizerError
-from lfm2chat.hub.catalog import find_card, recommended_sampling
 from lfm2chat.modelfiles import ModelFolder, check_weights, fingerprint, open_folder
 from lfm2chat.paths import PRIVATE_DIR
 from lfm2chat.runtime.events import ModelLoaded
+from lfm2chat.runtime.fitting import Sight, context_limit, recommended
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.runtime.text_parts import read_text_parts
 from lfm2chat.settings import Settings
 from lfm2chat.spec import Lfm2Config, SamplingParams
 
-PRODUCT_CONTEXT_TOKENS = 32_768
 SMALL_MODEL_PARAMETERS = 50_000_000
 RESERVE_BYTES = 512 * 2**20
 """What a model leaves free where it is loaded beside another."""
@@ -85,6 +85,16 @@ class LoadedModel:
     torch_threads: int
     pace: ChunkPace = field(default_factory=ChunkPace)
     costs: PassCosts = field(default_factory=PassCosts)
+
+    @property
+    def sight(self) -> Sight:
+        """What a prompt must fit."""
+        return Sight(self.name, self.template, self.context_tokens)
+
+    def new_cache(self) -> HybridCache:
+        """An empty cache with room for a prompt and an answer of common size; it can grow."""
+        model = self.model
+        return HybridCache(model.config, dtype=model.dtype, device=model.device, capacity=2048)
 
     def take_threads(self) -> None:
         """Let torch work on as many threads as when it was loaded: another model may want others,
@@ -144,15 +154,14 @@ def load_model(
         kernel_trials=kernel_trials,
         progress=progress,
     )
-    limit = min(config.max_position_embeddings, PRODUCT_CONTEXT_TOKENS)
     return LoadedModel(
         name=entry.name,
         model=runs.model,
         tokenizer=tokenizer,
         template=parts.template,
         eos_token_ids=end_token_ids(tokenizer, generation.eos_token_ids or config.eos_token_ids),
-        context_tokens=min(settings.context_tokens or limit, config.max_position_embeddings),
-        recommended=_recommended(entry, generation.sampling),
+        context_tokens=context_limit(config, settings),
+        recommended=recommended(entry, opened),
         parameters=config.num_parameters,
         dtype=runs.precision,
         device=runs.model.device.type,
@@ -310,14 +319,3 @@ def _weights_fingerprint(folder: ModelFolder) -> str:
     # The samples of one fingerprint might miss a small change; its time does not.
     times = [path.stat().st_mtime_ns for path in folder.weight_paths]
     return hashlib.sha256(f"{fingerprint(folder)} {times}".encode()).hexdigest()
-
-
-def _recommended(entry: ModelEntry, own: SamplingParams | None) -> SamplingParams:
-    """The card's advice for a known model, else the folder's own, else that of the family."""
-    if entry.builtin:
-        # The guide has one right answer for each question; chance can only spoil it.
-        return SamplingParams(temperature=0.0, min_p=0.0, repetition_penalty=1.0)
-    card = find_card(entry.name)
-    if card is not None:
-        return card.sampling
-    return own or recommended_sampling(entry.name) or SamplingParams()

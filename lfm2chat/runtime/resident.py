@@ -10,21 +10,23 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lfm2chat.runtime.events import Event, ModelPacking
+from lfm2chat.runtime.beside import InMemory
+from lfm2chat.runtime.events import Event, ModelPacking, WarmPlaces
 from lfm2chat.runtime.models import ModelEntry, packed_place
+from lfm2chat.runtime.places import Places
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.settings import Settings
+from lfm2chat.store import Store, is_temporary
 
 if TYPE_CHECKING:
     from lfm2chat.runtime.loaded import LoadedModel
     from lfm2chat.runtime.saved import SavedContexts
     from lfm2chat.runtime.together import Turns
-    from lfm2chat.runtime.warm import WarmContexts
 
 SAVE_AT_EXIT_S = 0.6
 """What saving contexts may add to the end of the thread, or to a model's leaving."""
@@ -34,20 +36,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Resident:
-    """One model in memory, its contexts and its live turns; ``used_at`` is monotonic, in seconds.
+    """One model in memory with its live turns; ``used_at`` is monotonic, in seconds."""
 
-    ``saved`` is None where nothing is ever written.
-    """
-
-    loaded: LoadedModel
-    contexts: WarmContexts
-    saved: SavedContexts | None
+    memory: InMemory
     turns: Turns
     used_at: float
 
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model."""
+        return self.memory.loaded
+
 
 class Residents:
-    """What is in memory, by the models' names."""
+    """What is in memory, by the models' names; ``leaving`` is called before one of them goes."""
 
     def __init__(
         self,
@@ -57,12 +59,14 @@ class Residents:
         kernel_trials: Path | None,
         saved_files: SavedFiles | None,
         emit: Callable[[Event], None],
+        leaving: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._packed_folder = packed_folder
         self._kernel_trials = kernel_trials
         self._saved_files = saved_files
         self._emit = emit
+        self._leaving = leaving
         self._residents: dict[str, Resident] = {}
 
     def __len__(self) -> int:
@@ -80,6 +84,11 @@ class Residents:
         if resident is not None:
             resident.used_at = time.monotonic()
         return resident
+
+    def memory_of(self, name: str) -> InMemory | None:
+        """What there is of the model of that very name, or None; that is no use of it."""
+        resident = self._residents.get(name)
+        return resident.memory if resident is not None else None
 
     def has_room(self, entry: ModelEntry) -> bool:
         """Whether ``entry`` can come without another's leaving.
@@ -118,12 +127,14 @@ class Residents:
         contexts = WarmContexts()
         saved = SavedContexts(self._saved_files, loaded) if self._saved_files is not None else None
         turns = Turns(loaded, contexts, others_write=lambda: self._others_write(turns))
-        resident = Resident(loaded, contexts, saved, turns, time.monotonic())
+        memory = InMemory(loaded, contexts, saved, Places())
+        resident = Resident(memory, turns, time.monotonic())
         self._residents[entry.name] = resident
         return resident
 
     def drop_all(self) -> None:
         """Let every model leave the memory; what they have read is saved, as far as time allows."""
+        self._leaving()
         self.save_last()
         self._residents.clear()
         _collect()
@@ -131,14 +142,23 @@ class Residents:
     def forget(self, conversation_id: int) -> None:
         """Drop what the models have read of a conversation."""
         for resident in self:
-            resident.contexts.forget(conversation_id)
-            if resident.saved is not None:
-                resident.saved.drop(conversation_id)
+            memory = resident.memory
+            memory.contexts.forget(conversation_id)
+            memory.places.forget(conversation_id)
+            if memory.saved is not None:
+                memory.saved.drop(conversation_id)
 
     def clear_contexts(self) -> None:
         """Drop what they have read: it may be wrong after a fault."""
         for resident in self:
-            resident.contexts.clear()
+            resident.memory.contexts.clear()
+
+    def tell_places(self) -> None:
+        """Tell what is warm of the conversations that were read since, or asked for."""
+        for resident in self:
+            for conversation_id, store in resident.memory.places.take_due():
+                warm = _warm(resident.memory, conversation_id, store)
+                self._emit(WarmPlaces(conversation_id, warm))
 
     # --- saving -------------------------------------------------------------------------------
 
@@ -162,7 +182,8 @@ class Residents:
             _guarded(saved, lambda saved: saved.finish(end - time.monotonic()))
 
     def _all_saved(self) -> list[SavedContexts]:
-        return [resident.saved for resident in self if resident.saved is not None]
+        everything = (resident.memory.saved for resident in self)
+        return [saved for saved in everything if saved is not None]
 
     def _others_write(self, turns: Turns) -> bool:
         return any(resident.turns.writes for resident in self if resident.turns is not turns)
@@ -173,14 +194,33 @@ class Residents:
         if not idle:
             return False
         oldest = min(idle, key=lambda resident: resident.used_at)
-        if oldest.saved is not None:
-            _guarded(oldest.saved, lambda saved: saved.finish(SAVE_AT_EXIT_S))
+        self._leaving()
+        if oldest.memory.saved is not None:
+            _guarded(oldest.memory.saved, lambda saved: saved.finish(SAVE_AT_EXIT_S))
         del self._residents[oldest.loaded.name]
         log.info("%s leaves the memory to make room", oldest.loaded.name)
         idle.clear()
         del oldest
         _collect()
         return True
+
+
+def _warm(memory: InMemory, conversation_id: int, store: Store) -> frozenset[int]:
+    """The messages of a conversation that ``memory`` or the disk has to its end."""
+    loaded, contexts, places = memory.loaded, memory.contexts, memory.places
+    saved = None if is_temporary(conversation_id) else memory.saved
+    try:
+        places.read(store, conversation_id, loaded.template, most_tokens=loaded.context_tokens)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a tokenizer's panic is no Exception
+        log.info("what is warm is not known of a branch: %s", error)
+
+    def usable(ids: Sequence[int]) -> int:
+        live = contexts.usable_prefix(ids)
+        return live if saved is None else max(live, saved.usable_prefix(ids))
+
+    return places.warm(conversation_id, usable)
 
 
 def _collect() -> None:

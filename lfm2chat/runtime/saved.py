@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lfm2chat.engine import CacheHeader, HybridCache, load_cache, read_cache_header, save_cache
+from lfm2chat.engine import CacheHeader, load_cache, read_cache_header, save_cache
 from lfm2chat.errors import CacheError
 from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.saved_files import SavedFiles, remove
@@ -92,6 +92,12 @@ class SavedContexts:
             context.go_to(prompt_ids)
             return context
         return None
+
+    def usable_prefix(self, prompt_ids: Sequence[int]) -> int:
+        """The longest length that a file can offer to ``prompt_ids``, 0 for none."""
+        prompt = array("I", prompt_ids)
+        lengths = (common_prefix(header.token_ids, prompt) for _, header in self._usable())
+        return min(max(lengths, default=0), len(prompt) - 1)
 
     # --- saving -------------------------------------------------------------------------------
 
@@ -190,10 +196,4 @@ def find_context(
         context = saved.load(prompt_ids, live_tokens=contexts.usable_prefix(prompt_ids))
         if context is not None:
             return context
-    return contexts.take(prompt_ids) or WarmContext(_new_cache(loaded))
-
-
-def _new_cache(loaded: LoadedModel) -> HybridCache:
-    model = loaded.model
-    # Room for a prompt and an answer of common size: it grows by doubling.
-    return HybridCache(model.config, dtype=model.dtype, device=model.device, capacity=2048)
+    return contexts.take(prompt_ids) or WarmContext(loaded.new_cache())

@@ -1,7 +1,7 @@
 """Which live sequence the one thread steps next: by priority, then in turn.
 
 A sequence is anything with a priority and a :meth:`Sequence.step` of a few milliseconds: a turn of
-the user, and later prefill while typing or a title made in idle time.
+the user, a look through the lens, prefill while typing, a title made in idle time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ class Priority(IntEnum):
     """Who goes first: the smaller number."""
 
     USER = 0
-    PRIME = 1
-    TITLE = 2
+    LENS = 1
+    PRIME = 2
+    TITLE = 3
 
 
 class Sequence(Protocol):
@@ -50,6 +51,11 @@ class Scheduler:
         """Let ``sequence`` take part from the next step on."""
         self._live.append(sequence)
 
+    def add_once(self, sequence: Sequence) -> None:
+        """As :meth:`add`; nothing where it takes part already."""
+        if sequence not in self._live:
+            self._live.append(sequence)
+
     def take(self) -> Sequence | None:
         """The sequence whose turn it is, taken out; :meth:`add` it again if it has more."""
         if not self._live:
@@ -58,6 +64,12 @@ class Scheduler:
         chosen = next(sequence for sequence in self._live if sequence.priority == best)
         self._live.remove(chosen)
         return chosen
+
+    def cancel_beside(self, *, least: Priority = Priority.LENS) -> None:
+        """Ask every sequence to end whose priority is ``least`` or goes after it."""
+        for sequence in self._live:
+            if sequence.priority >= least:
+                sequence.cancel()
 
     def cancel_all(self) -> None:
         """Ask every live sequence to end."""

@@ -7,7 +7,6 @@ by events, given to ``emit`` from the worker's or the store's thread.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -15,23 +14,28 @@ from typing import Any
 
 from lfm2chat.chat.attachments import Attachment, attached
 from lfm2chat.chat.text import one_line
-from lfm2chat.chat.turns import Conversation, Message, PromptMessage
-from lfm2chat.errors import Lfm2ChatError, StoreError, UsageError
+from lfm2chat.chat.turns import Conversation, PromptMessage
+from lfm2chat.errors import Lfm2ChatError, UsageError
 from lfm2chat.paths import Paths
+from lfm2chat.runtime.asking import BesideTurns
 from lfm2chat.runtime.branches import Branches
 from lfm2chat.runtime.commands import (
     Close,
+    Command,
     ForgetConversation,
     LoadModel,
     StoredTurn,
+    TellWarm,
 )
+from lfm2chat.runtime.conversations import Conversations
 from lfm2chat.runtime.downloads import Downloads
 from lfm2chat.runtime.events import (
-    ConversationChanged,
     Event,
     ModelFailed,
     ModelLoaded,
     SaveFailed,
+    Scored,
+    ScoreEnded,
     StoreNotice,
     TurnFailed,
     TurnFinished,
@@ -43,12 +47,12 @@ from lfm2chat.runtime.turns import LiveTurns
 from lfm2chat.runtime.worker import ModelWorker
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
-from lfm2chat.store import Store, is_temporary
+from lfm2chat.store import Store
 
 log = logging.getLogger(__name__)
 
 
-class ChatService:
+class ChatService(Conversations, BesideTurns):
     """Conversations and models for a front end. Made, started and closed on one thread; any
     thread may call the rest.
 
@@ -68,12 +72,10 @@ class ChatService:
         store: Store | None,
         emit: Callable[[Event], None],
     ) -> None:
+        Conversations.__init__(self, store, self._emit)
+        BesideTurns.__init__(self, models_folder=paths.models, settings=settings)
         self._paths = paths
-        self._settings = settings
-        self._store = store
-        self._temporary: Store | None = None
         self._emit_outside = emit
-        self._lock = threading.Lock()
         self._model_name = self._first_model()
         self._loaded: ModelLoaded | None = None
         budget_bytes = settings.saved_context_mb << 20
@@ -125,6 +127,7 @@ class ChatService:
         self._turns.cancel_all()
         self._worker.put(Close())
         self.downloads.close()
+        self.stop_counting()
         ended = self._worker.join(timeout_s)
         for store in (self._store, self._temporary):
             if store is not None:
@@ -210,6 +213,13 @@ class ChatService:
         """The turns that are answering a conversation now: several after a regeneration."""
         return self._turns.of(conversation_id)
 
+    def tell_warm(self, conversation_id: int) -> None:
+        """Let :class:`WarmPlaces` say what of a conversation need not be read again.
+
+        It comes once no turn is running; after each turn it comes by itself.
+        """
+        self._worker.put(TellWarm(self._store_of(conversation_id), conversation_id))
+
     # --- models -----------------------------------------------------------------------------
 
     @property
@@ -243,64 +253,6 @@ class ChatService:
         """What the model in memory is best sampled with (LFM2's advice until one is loaded)."""
         return self._loaded.recommended if self._loaded is not None else SamplingParams()
 
-    # --- conversations (the reads touch the disk: not for the event loop) ---------------------
-
-    def conversations(self, *, trashed: bool = False, archived: bool = False) -> list[Conversation]:
-        """Those of the list, of the archive or of the trash, the one that changed last first."""
-        return self._need_store().conversations(trashed=trashed, archived=archived)
-
-    def conversation(self, conversation_id: int) -> Conversation:
-        """One conversation.
-
-        Raises:
-            ConversationNotFoundError: There is none with that number.
-        """
-        return self._store_of(conversation_id).conversation(conversation_id)
-
-    def messages(self, conversation_id: int) -> list[Message]:
-        """The branch that is shown, from its first message to the tip."""
-        return self._store_of(conversation_id).branch(conversation_id)
-
-    def rename(self, conversation_id: int, title: str) -> Future[Conversation]:
-        """Give a conversation another title."""
-        title = one_line(title, TITLE_LENGTH)
-        store = self._store_of(conversation_id)
-        return self._told(store.update_conversation(conversation_id, title=title))
-
-    def set_sampling(
-        self, conversation_id: int, sampling: SamplingParams | None
-    ) -> Future[Conversation]:
-        """Keep ``sampling`` with a conversation; it holds from the next turn on.
-
-        None goes back to the model's recommendation.
-        """
-        store = self._store_of(conversation_id)
-        return self._told(store.update_conversation(conversation_id, sampling=sampling))
-
-    def set_system_prompt(self, conversation_id: int, text: str) -> Future[Conversation]:
-        """Tell the model ``text`` first in a conversation, from the next turn on."""
-        store = self._store_of(conversation_id)
-        return self._told(store.update_conversation(conversation_id, system_prompt=text))
-
-    def save_draft(self, conversation_id: int | None, text: str) -> Future[Any]:
-        """Keep what stands in the prompt of a conversation, None for the one not begun yet.
-
-        In a store that can only be read nothing is kept, and nothing is said: it was at the start,
-        and would be again with each pause in the typing.
-        """
-        store = self._store_of(conversation_id)
-        if store.why_read_only is not None:
-            unkept: Future[None] = Future()
-            unkept.set_result(None)
-            return unkept
-        if conversation_id is None:
-            return store.keep_unsent(text)
-        return store.update_conversation(conversation_id, draft=text)
-
-    def unsent_draft(self) -> str:
-        """What stood in the prompt of the conversation not begun yet. Reads the disk."""
-        return self._need_store().unsent()
-
     def delete(self, conversation_id: int) -> Future[Conversation]:
         """Move a conversation to the trash; the turns in it are stopped first.
 
@@ -313,11 +265,6 @@ class ChatService:
         future.add_done_callback(lambda done: self._forget(conversation_id, done))
         return self._told(future)
 
-    def restore(self, conversation_id: int) -> Future[Conversation]:
-        """Bring a conversation back from the trash."""
-        store = self._store_of(conversation_id)
-        return self._told(store.restore_conversation(conversation_id))
-
     # --- inside -----------------------------------------------------------------------------
 
     def _first_model(self) -> str:
@@ -326,22 +273,8 @@ class ChatService:
         last = self._store.last_conversation()
         return (last.model if last is not None else "") or GUIDE
 
-    def _need_store(self) -> Store:
-        if self._store is None:
-            raise StoreError("no store is open", hint="this is a fault of lfm2chat: report it")
-        return self._store
-
-    def _store_of(self, conversation_id: int | None) -> Store:
-        """Where a conversation lies; None: where a new one goes."""
-        if conversation_id is not None and is_temporary(conversation_id):
-            return self._temporary_store()
-        return self._need_store()
-
-    def _temporary_store(self) -> Store:
-        with self._lock:
-            if self._temporary is None:
-                self._temporary = Store.in_memory()
-            return self._temporary
+    def _put(self, command: Command) -> None:
+        self._worker.put(command)
 
     def _forget(self, conversation_id: int, done: Future[Conversation]) -> None:
         """On the store's writer thread: the worker may be busy with another conversation."""
@@ -357,18 +290,12 @@ class ChatService:
         except Lfm2ChatError:
             return False
 
-    def _told(self, future: Future[Conversation]) -> Future[Conversation]:
-        def tell(done: Future[Conversation]) -> None:
-            if done.exception() is None:
-                self._emit(ConversationChanged(done.result()))
-
-        future.add_done_callback(tell)
-        return future
-
     def _emit(self, event: Event) -> None:
         match event:
             case TurnFinished(turn=turn) | TurnFailed(turn=turn):
                 self._turns.ended(turn)
+            case Scored() | ScoreEnded():
+                self._request_ended(event.request)
             case ModelLoaded(selected=True):
                 self._loaded = event
                 self._model_name = event.model

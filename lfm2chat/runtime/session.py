@@ -11,13 +11,14 @@ from collections.abc import Callable, Generator
 from lfm2chat.chat.turns import Message, MessageStatus, PromptMessage, Role
 from lfm2chat.engine import Decoding
 from lfm2chat.errors import Lfm2ChatError, NotEnoughMemoryError
+from lfm2chat.runtime.beside import InMemory
 from lfm2chat.runtime.commands import RunTurn
 from lfm2chat.runtime.events import Event, PrefillProgress, TextDelta, TurnFailed, TurnFinished
+from lfm2chat.runtime.fitting import branch_prompt
 from lfm2chat.runtime.generation import Answer, Reading, Step, Waiting, Writing, answer
-from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.places import numbered
+from lfm2chat.runtime.primed import Primed
 from lfm2chat.runtime.recorder import TurnRecorder
-from lfm2chat.runtime.saved import SavedContexts
-from lfm2chat.runtime.warm import WarmContexts
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 from lfm2chat.store import is_temporary
@@ -43,21 +44,23 @@ class TurnSequence:
     def __init__(
         self,
         command: RunTurn,
-        loaded: LoadedModel,
-        contexts: WarmContexts,
+        memory: InMemory,
         *,
-        saved: SavedContexts | None,
         settings: Settings,
         emit: Callable[[Event], None],
+        primed: Primed | None = None,
         limit_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._command = command
+        self._primed = primed
         self._limit_s = limit_s
-        self._loaded = loaded
-        self._contexts = contexts
+        self._loaded = memory.loaded
+        self._contexts = memory.contexts
         stored = command.stored
         # Of a temporary turn nothing is ever written, and nothing is read for it.
-        self._saved = saved if stored and not is_temporary(stored.conversation.id) else None
+        self._saved = memory.saved if stored and not is_temporary(stored.conversation.id) else None
+        self._places = memory.places
+        self._numbers: list[int | None] = []
         self._settings = settings
         self._emit = emit
         self._recorder = _recorder(command, emit)
@@ -127,6 +130,7 @@ class TurnSequence:
 
     def _start(self) -> Generator[Step]:
         stored = self._command.stored
+        primed, self._primed = self._primed, None
         return answer(
             self._loaded,
             self._contexts,
@@ -138,6 +142,7 @@ class TurnSequence:
             conversation_id=stored.conversation.id if stored is not None else None,
             saved=self._saved,
             limit_s=self._limit_s,
+            primed=primed,
         )
 
     def _messages(self) -> tuple[PromptMessage, ...]:
@@ -145,11 +150,7 @@ class TurnSequence:
         if stored is None:
             return self._command.messages
         branch = stored.store.branch(stored.conversation.id, tip_id=stored.user.id)
-        # A turn that failed before its first word left an empty answer: nothing to show a model.
-        messages = [m.as_prompt() for m in branch if m.text or m.role is not Role.ASSISTANT]
-        system = stored.conversation.system_prompt
-        if system:
-            messages.insert(0, PromptMessage(Role.SYSTEM, system))
+        self._numbers, messages = branch_prompt(branch, stored.conversation.system_prompt)
         return tuple(messages)
 
     def _sampling(self) -> SamplingParams:
@@ -187,6 +188,7 @@ class TurnSequence:
 
     def _finish(self, step: Answer) -> None:
         timing = step.timing
+        self._note_places(step)
         rest = Writing("", timing.generated_tokens, timing.decode_s, step.context_used)
         self._send(rest)
 
@@ -207,6 +209,18 @@ class TurnSequence:
             tokenizer_hash=self._loaded.tokenizer.hash,
             then=committed,
         )
+
+    def _note_places(self, step: Answer) -> None:
+        """Where the messages end that were read, and the answer, if its ids are all its text."""
+        stored = self._command.stored
+        if stored is None:
+            return
+        system = self._numbers[:1] if stored.conversation.system_prompt else []
+        kept = [*system, *self._numbers[len(system) + step.left_out :]]
+        ends = numbered(step.ends, kept)
+        if step.token_ids:
+            ends.append((stored.assistant.id, len(step.seen_ids)))
+        self._places.note(stored.store, stored.conversation.id, step.seen_ids, ends)
 
     def _fail(self, message: str, hint: str, exit_code: int) -> None:
         self._ended = True

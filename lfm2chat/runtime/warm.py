@@ -183,6 +183,13 @@ class WarmContexts:
         best.go_to(prompt_ids)
         return best
 
+    def twin(self, prompt_ids: Sequence[int]) -> WarmContext | None:
+        """A copy of what :meth:`take` would give, or None; nothing in the pool changes."""
+        best = max(self._all(), key=lambda c: c.usable_prefix(prompt_ids), default=None)
+        if best is None or best.usable_prefix(prompt_ids) == 0:
+            return None
+        return best.fork(prompt_ids)
+
     def give(self, context: WarmContext) -> None:
         """Put ``context`` (back) into the pool; the least recently used leave over budget."""
         self._lent = [lent for lent in self._lent if lent.context is not context]

@@ -5,7 +5,6 @@ The engine is imported inside the thread: it costs a second, and the screen pain
 
 from __future__ import annotations
 
-import gc
 import logging
 import queue
 import threading
@@ -14,17 +13,27 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from lfm2chat.errors import Lfm2ChatError
-from lfm2chat.runtime.commands import Close, Command, ForgetConversation, LoadModel, RunTurn
+from lfm2chat.runtime.beside import Beside
+from lfm2chat.runtime.commands import (
+    BesideTurns,
+    Close,
+    Command,
+    ForgetConversation,
+    LoadModel,
+    Prime,
+    RunTurn,
+    Score,
+    TellWarm,
+)
 from lfm2chat.runtime.events import (
     Event,
     ModelFailed,
-    ModelLoading,
     ModelResting,
     TurnFailed,
+    WarmPlaces,
 )
-from lfm2chat.runtime.models import resolve_model
-from lfm2chat.runtime.resident import Resident, Residents
+from lfm2chat.runtime.loading import Loading
+from lfm2chat.runtime.resident import Residents
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
 from lfm2chat.settings import Settings
@@ -59,26 +68,28 @@ class ModelWorker:
         saved_files: SavedFiles | None = None,
         emit: Callable[[Event], None],
     ) -> None:
-        self._models_folder = models_folder
         self._settings = settings
         self._emit = emit
         self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._waiting: deque[Command] = deque()
         self._scheduler = Scheduler()
         self._saved_files = saved_files
+        self._urgent = threading.Event()
+        urgent = self._urgent.is_set
+        self._beside = Beside(self._scheduler, settings=settings, emit=emit, urgent=urgent)
         self._residents = Residents(
             settings=settings,
             packed_folder=packed_folder,
             kernel_trials=kernel_trials,
             saved_files=saved_files,
             emit=emit,
+            leaving=self._beside.drop,
         )
-        self._selected = ""
+        self._loading = Loading(self._residents, models_folder=models_folder, emit=emit)
         self._held: Command | None = None
         self._deleted: set[int] = set()
-        self._failed: ModelFailed | None = None
-        self._used_at = time.monotonic()
         self._closing = False
+        self._used_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="lfm2chat-model", daemon=True)
 
     def start(self) -> None:
@@ -88,6 +99,8 @@ class ModelWorker:
     def put(self, command: Command) -> None:
         """Queue ``command``; returns at once. Any thread."""
         self._queue.put(command)
+        if not isinstance(command, BesideTurns):
+            self._urgent.set()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of the thread after :class:`Close`; False if it still runs.
@@ -106,13 +119,20 @@ class ModelWorker:
             self._obey()
             self._step()
             self._forget_deleted()
+            self._tell_places()
             self._save_when_quiet()
+            if self._idle and self._queue.empty():
+                self._beside.when_quiet(self._loading.memory, self._idle_s)
             self._rest_when_idle()
         self._residents.save_last()
 
     @property
     def _idle(self) -> bool:
         return not self._scheduler and not self._waiting and not self._closing
+
+    @property
+    def _idle_s(self) -> float:
+        return time.monotonic() - self._used_at
 
     def _step(self) -> None:
         sequence = self._scheduler.take()
@@ -136,6 +156,7 @@ class ModelWorker:
         if not idle:
             self._used_at = time.monotonic()
         due_in_s = self._due_in_s()
+        self._urgent.clear()
         try:
             while True:
                 command = self._queue.get(block=idle, timeout=due_in_s)
@@ -151,10 +172,12 @@ class ModelWorker:
 
     def _due_in_s(self) -> float | None:
         """When an idle worker has something to do by itself; None: never."""
-        if not self._residents:
-            return None
-        saving = self._residents.save_due_in_s
-        return LOOK_S if saving is None else min(saving, LOOK_S)
+        dues = (
+            self._beside.due_in_s(self._loading.memory, self._idle_s),
+            self._residents.save_due_in_s,
+            LOOK_S if self._residents else None,
+        )
+        return min((due for due in dues if due is not None), default=None)
 
     def _cancel_waiting(self) -> None:
         for command in self._waiting:
@@ -170,11 +193,13 @@ class ModelWorker:
         while self._waiting:
             command = self._waiting[0]
             if isinstance(command, LoadModel):
+                self._beside.drop()
                 if self._scheduler and command.model not in self._residents:
                     return
                 self._waiting.popleft()
                 if not self._closing:
-                    self._load(command.model, selected=True)
+                    self._loading.select(command.model)
+                    self._used_at = time.monotonic()
             elif isinstance(command, RunTurn):
                 if self._must_wait(command):
                     return
@@ -182,10 +207,17 @@ class ModelWorker:
                 self._begin(command)
             elif isinstance(command, ForgetConversation):
                 self._waiting.popleft()
+                self._beside.drop()
                 self._deleted.add(command.conversation_id)
                 self._forget_deleted()
-            else:
+            elif isinstance(command, TellWarm):
                 self._waiting.popleft()
+                self._ask_places(command)
+            else:
+                del self._waiting[0]
+                if isinstance(command, BesideTurns) and not self._closing:
+                    self._wake(command)
+                    self._beside.obey(command, self._loading.memory)
 
     def _forget_deleted(self) -> None:
         """Only between turns: a turn that is being stopped gives its context back at its end."""
@@ -195,6 +227,18 @@ class ModelWorker:
             self._residents.forget(conversation_id)
         self._deleted.clear()
 
+    def _tell_places(self) -> None:
+        """Only between turns: a branch that nobody has read yet takes a moment to render."""
+        if not self._scheduler and not self._closing:
+            self._residents.tell_places()
+
+    def _ask_places(self, command: TellWarm) -> None:
+        memory = self._loading.memory
+        if memory is None:
+            self._emit(WarmPlaces(command.conversation_id, frozenset()))
+        else:
+            memory.places.ask(command.store, command.conversation_id)
+
     def _save_when_quiet(self) -> None:
         if self._idle and self._residents.save_due_in_s == 0:
             self._residents.save_next(lambda: not self._queue.empty())
@@ -203,50 +247,12 @@ class ModelWorker:
         """Give the models' memory back where nobody has used it for long, or others need it."""
         if not self._residents or not self._idle or not self._queue.empty():
             return
-        idle_s = time.monotonic() - self._used_at
-        limit_s = MINUTE_S * self._settings.unload_after_min
+        idle_s, limit_s = self._idle_s, MINUTE_S * self._settings.unload_after_min
         if (limit_s and idle_s >= limit_s) or (idle_s >= LOOK_S and _memory_is_short()):
             names = [resident.loaded.name for resident in self._residents]
             log.info("%s leave the memory after %d s without a question", names, idle_s)
             self._residents.drop_all()
-            self._emit(ModelResting(self._selected or names[0]))
-
-    def _load(self, name: str, *, selected: bool) -> ModelFailed | None:
-        """Have a model in memory, and tell of it; gives why where that failed.
-
-        Nothing looks for garbage meanwhile, and never again among what it made: torch alone has
-        so many objects that one look stops every thread for 0.1 s.
-        """
-        gc.disable()
-        try:
-            failed = self._load_and_tell(name, selected=selected)
-        finally:
-            gc.enable()
-            gc.freeze()
-        if failed is not None:
-            if selected:
-                self._failed = failed
-            self._emit(failed)
-        return failed
-
-    def _load_and_tell(self, name: str, *, selected: bool) -> ModelFailed | None:
-        self._emit(ModelLoading(name, selected))
-        try:
-            entry = resolve_model(name, self._models_folder)
-            resident = self._residents.get(entry.name) or self._residents.take_in(entry)
-        except Lfm2ChatError as error:
-            return ModelFailed(name, str(error), error.hint, error.exit_code, selected)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a panic of a Rust tokenizer is no Exception
-            log.exception("loading a model failed")
-            told = f"loading failed: {type(error).__name__}: {error}"
-            return ModelFailed(name, told, "the log says more", selected=selected)
-        self._used_at = time.monotonic()
-        if selected:
-            self._selected = entry.name
-        self._emit(resident.loaded.event(selected=selected))
-        return None
+            self._emit(ModelResting(self._loading.selected or names[0]))
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -254,28 +260,21 @@ class ModelWorker:
         """Whether ``command`` wants a model that has no room beside those that are answering."""
         if not self._scheduler:
             return False
-        if self._held is command:
-            return True
-        name = command.model or self._selected
-        if not name or name in self._residents or command.cancel.is_set():
-            return False
-        try:
-            entry = resolve_model(name, self._models_folder)
-            room = entry.name in self._residents or self._residents.has_room(entry)
-        except Lfm2ChatError:  # loading it says what is wrong
-            return False
-        self._held = None if room else command
-        return not room
+        if self._held is not command:
+            if not self._loading.would_crowd(command):
+                return False
+            self._held = command
+            self._beside.drop()  # it holds on to the model that may have to go
+        return True
 
     def _begin(self, command: RunTurn) -> None:
         from lfm2chat.runtime.session import TurnSequence, refuse  # torch again
 
         self._held = None
-        resident, failed = self._model_for(command)
-        if resident is None:
-            why = failed or self._failed or ModelFailed("", "no model is loaded", "choose one")
-            told = TurnFailed(command.turn, why.message, why.hint, why.exit_code)
-            refuse(command, told, emit=self._emit)
+        resident = self._loading.resident_for(command)
+        if isinstance(resident, ModelFailed):
+            why = TurnFailed(command.turn, resident.message, resident.hint, resident.exit_code)
+            refuse(command, why, emit=self._emit)
             return
         turns = resident.turns
         if not turns:
@@ -283,28 +282,25 @@ class ModelWorker:
         turns.add(
             TurnSequence(
                 command,
-                resident.loaded,
-                resident.contexts,
-                saved=resident.saved,
+                resident.memory,
                 settings=self._settings,
                 emit=self._emit,
+                primed=self._beside.turn_begins(command, resident.memory),
                 limit_s=turns.limit_s,
             )
         )
 
-    def _model_for(self, command: RunTurn) -> tuple[Resident | None, ModelFailed | None]:
-        """The model that answers ``command``, loaded where it must be, or why there is none."""
-        name = command.model or self._selected
-        resident = self._residents.get(name)
-        if resident is not None or not name:
-            return resident, None
-        if command.cancel.is_set():
-            return None, ModelFailed(name, f"stopped before {name} was loaded", "ask again")
-        selected = name == self._selected
-        failed = self._load(name, selected=selected)
-        if failed is not None:
-            return None, failed
-        return self._residents.get(resolve_model(name, self._models_folder).name), None
+    def _wake(self, command: Score | Prime) -> None:
+        """Have the selected model back in memory, where ``command`` is worth it: what is read ahead
+        drives no other model out, and the lens none while there are turns.
+        """
+        selected, lens = self._loading.selected, isinstance(command, Score)
+        if not selected or selected in self._residents:
+            return
+        # Who types is not told again and again why a model does not come back: the turn says it.
+        rests = not self._residents and (lens or not self._loading.failed)
+        if rests or (lens and not self._scheduler):
+            self._loading.select(selected)
 
 
 def _memory_is_short() -> bool:

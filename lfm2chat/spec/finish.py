@@ -11,7 +11,8 @@ class FinishReason(StrEnum):
     ``STOP``: the model wrote its end token, or a stop text appeared.
     ``LENGTH``: ``max_new_tokens`` was reached. ``CONTEXT``: the model's context is full.
     ``CANCELLED``: the user stopped it. ``CONTROL``: the model wrote a control token that is
-    no end token. ``INTERRUPTED``: the process ended while the answer was written.
+    no end token. ``REPETITION``: the model went round in a circle.
+    ``INTERRUPTED``: the process ended while the answer was written.
     ``ERROR``: something failed; the message carries the sentence. ``EDITED``: the user wrote it,
     in place of an answer.
     """
@@ -21,6 +22,7 @@ class FinishReason(StrEnum):
     CONTEXT = "context"
     CANCELLED = "cancelled"
     CONTROL = "control"
+    REPETITION = "repetition"
     INTERRUPTED = "interrupted"
     ERROR = "error"
     EDITED = "edited"

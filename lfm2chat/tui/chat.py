@@ -7,6 +7,7 @@ from lfm2chat.tui.commands.conversations import ConversationCommands
 from lfm2chat.tui.commands.panes import PaneCommands
 from lfm2chat.tui.commands.prompting import PromptCommands
 from lfm2chat.tui.commands.sampling import SamplingCommands
+from lfm2chat.tui.commands.versions import VersionCommands
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.screens.events import ServiceEvents
 
@@ -14,7 +15,12 @@ AGES_REFRESH_S = 60.0
 
 
 class ChatScreen(
-    ServiceEvents, PromptCommands, ConversationCommands, PaneCommands, SamplingCommands
+    ServiceEvents,
+    PromptCommands,
+    ConversationCommands,
+    VersionCommands,
+    PaneCommands,
+    SamplingCommands,
 ):
     """Everything on it; :meth:`connect` gives it the service once it exists."""
 

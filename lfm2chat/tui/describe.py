@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lfm2chat.chat.turns import Role
 from lfm2chat.tui import wording
 from lfm2chat.tui.state import ChatState, LiveTurn
 from lfm2chat.tui.widgets.status import Status
@@ -18,6 +19,16 @@ def pane(state: ChatState, key: int) -> str:
     phase = "" if turn is None else _turn_phase(turn)[0]
     speed = "" if turn is None else wording.rate(_live_rate(turn))
     return " · ".join(part for part in (model_of(state, key), phase, speed) if part)
+
+
+def prompt(state: ChatState) -> str:
+    """What Enter does in the prompt, where it is not what it mostly does."""
+    editing = state.editing.get(state.shown)
+    if editing is None:
+        return ""
+    if editing.message.role is Role.ASSISTANT:
+        return "Enter keeps it beside the answer · Esc leaves it as it was"
+    return "Enter says it instead; both versions stay · Esc leaves it as it was"
 
 
 def status(state: ChatState) -> Status:

@@ -20,10 +20,13 @@ from lfm2chat.spec.presets import BUILTIN_PRESETS
 from lfm2chat.tui import wording
 from lfm2chat.tui.choices import Row
 from lfm2chat.tui.state import ChatState, ContextUse, Draft
+from lfm2chat.tui.tree_desk import TreeDesk
 
 
 class Desk:
-    """One user's hands on one service. ``fail`` is told what went wrong later, from any thread."""
+    """One user's hands on one service. ``fail`` is told what went wrong later, from any thread;
+    ``tree`` is for the versions of messages.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Desk:
         self._settings = settings
         self._fail = fail
         self._trashed: list[int] = []
+        self.tree = TreeDesk(service, state, self._watch)
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -112,7 +116,7 @@ class Desk:
         messages: list[Message] = []
         if key > 0:
             conversation = await asyncio.to_thread(self._service.conversation, key)
-            messages = await asyncio.to_thread(self._service.messages, key)
+            messages = await self.tree.read(key)
             self._state.sampling.setdefault(key, conversation.sampling)
             self._state.drafts.setdefault(key, Draft(conversation.draft))
             self._remember_context(key, messages)

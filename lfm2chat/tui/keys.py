@@ -58,6 +58,17 @@ COMMANDS: tuple[Command, ...] = (
     Command("restore", ("f9",), "Undelete", "Bring the last deleted conversation back."),
     Command("previous", ("ctrl+up",), "Previous", "Open the conversation above in the list."),
     Command("next", ("ctrl+down",), "Next", "Open the conversation below in the list."),
+    Command("edit", (), "Edit", "Say a message in another way; both versions stay."),
+    Command("regenerate", ("ctrl+r",), "Again", "Answer once more; the answers before stay."),
+    Command("continue", (), "Go on", "Let the model go on where an answer ended."),
+    Command("previous_version", (), "Version before", "Show the version before this one."),
+    Command("next_version", (), "Version after", "Show the version after this one."),
+    Command("tree", ("ctrl+t",), "Versions", "Show every version of every message."),
+    Command("fork", (), "Fork", "Go on from a message in a new conversation."),
+    Command("delete_message", (), "Hide message", "Hide a message and what is below it."),
+    Command(
+        "restore_message", (), "Bring message back", "Bring back the message that was hidden last."
+    ),
     Command(
         "split", ("ctrl+backslash",), "Split", "Open one more pane, with a new conversation in it."
     ),

@@ -61,13 +61,27 @@ class Draft:
         return "\n\n".join(part for part in (self.text.strip("\n"), *self.pasted) if part)
 
 
+@dataclass(frozen=True, slots=True)
+class Editing:
+    """A message that is being said in another way; ``before`` is the draft that it pushed out."""
+
+    message: Message
+    before: Draft
+
+
 @dataclass(slots=True)
 class LiveTurn:
-    """One turn that has not ended. ``text`` is raw; whoever shows it makes it safe."""
+    """One turn that has not ended. ``text`` is raw; whoever shows it makes it safe.
+
+    ``version`` tells a new version of a message from one at the end; one that is ``aside`` is
+    written beside the branch that is shown.
+    """
 
     turn: int
     key: int
     prompt: str
+    version: bool = False
+    aside: bool = False
     user: Message | None = None
     assistant: Message | None = None
     text: str = ""
@@ -110,6 +124,8 @@ class ChatState:
     ``active`` is the pane that the prompt speaks to, or to all of them while ``together``.
     ``models`` are those chosen for one conversation alone, ``system_prompts`` those of
     conversations that have not begun; ``unwritten`` are the keys of temporary ones among them.
+    ``siblings`` are the versions of those shown messages that have several, oldest first; ``warm``
+    the messages up to which the model need read nothing again.
     """
 
     model: ModelState
@@ -118,6 +134,9 @@ class ChatState:
     together: bool = False
     models: dict[int, str] = field(default_factory=dict)
     system_prompts: dict[int, str] = field(default_factory=dict)
+    editing: dict[int, Editing] = field(default_factory=dict)
+    siblings: dict[int, dict[int, tuple[int, ...]]] = field(default_factory=dict)
+    warm: dict[int, frozenset[int]] = field(default_factory=dict)
     live: dict[int, LiveTurn] = field(default_factory=dict)
     queued: dict[int, list[str]] = field(default_factory=dict)
     drafts: dict[int, Draft] = field(default_factory=dict)
@@ -151,9 +170,9 @@ class ChatState:
         """Whether the conversation with that key lies in memory only."""
         return key in self.unwritten or is_temporary(key)
 
-    def begin(self, turn: int, *, key: int, prompt: str) -> LiveTurn:
+    def begin(self, turn: int, *, key: int, prompt: str, version: bool = False) -> LiveTurn:
         """Remember that ``turn`` was submitted."""
-        self.live[turn] = LiveTurn(turn, key, prompt)
+        self.live[turn] = LiveTurn(turn, key, prompt, version)
         return self.live[turn]
 
     def turns_of(self, key: int) -> list[LiveTurn]:
@@ -162,7 +181,7 @@ class ChatState:
 
     def running(self, key: int) -> LiveTurn | None:
         """The live turn of one conversation, if there is one."""
-        turns = self.turns_of(key)
+        turns = sorted(self.turns_of(key), key=lambda turn: turn.aside)
         return turns[0] if turns else None
 
     def take_queue(self, key: int) -> list[str]:
@@ -218,10 +237,11 @@ class ChatState:
         known = {message.id for message in messages}
         shown = [self._newest(message) for message in messages]
         for turn in self.turns_of(key):
+            # What the read knows of a new version is right: it is there with its place.
             shown += [
                 message
                 for message in (turn.user, turn.running_message())
-                if message is not None and message.id not in known
+                if message is not None and message.id not in known and not turn.version
             ]
         return shown
 
@@ -238,6 +258,8 @@ class ChatState:
         if turn is None:
             return None
         turn.user, turn.assistant = event.user, event.assistant
+        turn.text = event.assistant.text
+        turn.aside = event.conversation.tip_id not in (None, event.assistant.id)
         if turn.key != event.conversation.id:
             self._move_key(turn.key, event.conversation.id)
         return turn

@@ -147,12 +147,14 @@ def stats(message: Message) -> str:
 ENDINGS = {
     FinishReason.INTERRUPTED: ("interrupted: the app ended while this was written", "warning"),
     FinishReason.CANCELLED: ("stopped", "note"),
+    FinishReason.EDITED: ("edited by you", "note"),
     FinishReason.LENGTH: ("ended at max_new_tokens: raise it with F4", "warning"),
     FinishReason.CONTEXT: (
         "ended because the context is full: start a new conversation",
         "warning",
     ),
     FinishReason.CONTROL: ("ended at a control token that the model wrote", "warning"),
+    FinishReason.REPETITION: ("stopped: it went round in a circle", "warning"),
 }
 
 

@@ -118,6 +118,26 @@ def test_only_the_branch_to_a_message_is_exported(lfm2chat, numbers, home):
         assert "moth" not in text
 
 
+def test_what_is_deleted_of_a_conversation_is_marked_in_its_tree(lfm2chat, numbers, home):
+    with Store.open(Paths.under(home).store) as store:
+        _, question, answer = store.begin_turn(numbers[0], "and a moth?", model="guide").result()
+    with Store.open(Paths.under(home).store) as store:
+        store.hide_message(numbers[0], question.id).result()
+    tree = lfm2chat("conversations", "show", str(numbers[0]), "--tree").stdout
+    assert f"x {question.id:>5}  user       and a moth?" in tree
+    assert f"x {answer.id:>5}  assistant" in tree
+    assert "moth" not in lfm2chat("conversations", "show", str(numbers[0])).stdout
+    only = ("conversations", "export", str(numbers[0]), "--until", str(question.id))
+    assert "trashed_at" not in lfm2chat(*only, "--format", "jsonl").stdout.splitlines()[-1]
+
+
+def test_archived_conversations_are_exported_with_the_others(lfm2chat, numbers, home):
+    with Store.open(Paths.under(home).store) as store:
+        store.archive_conversation(numbers[0]).result()
+    assert "Weevils" in lfm2chat("conversations", "export").stdout
+    assert "Weevils" not in lfm2chat("conversations", "list").stdout
+
+
 def test_a_message_that_is_not_there_cannot_end_a_branch(lfm2chat, numbers, home):
     with Store.open(Paths.under(home).store) as store:
         other = store.branch(numbers[1])[0].id

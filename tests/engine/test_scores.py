@@ -83,6 +83,55 @@ def test_all_alternatives_together_are_certain(model):
         assert own.logprob == pytest.approx(token.logprob, abs=1e-6)
 
 
+def test_each_given_token_has_the_oracles_entropy_before_it(model, truth):
+    scored, _ = drain(score(model, IDS, new_cache(model)))
+
+    assert scored[0].entropy is None
+    for place, token in enumerate(scored[1:], start=1):
+        expected = torch.distributions.Categorical(logits=truth[place - 1]).entropy()
+        assert token.entropy == pytest.approx(float(expected), abs=TOLERANCE)
+
+
+def test_a_token_that_is_certain_has_no_entropy_and_an_impossible_one_is_no_fault(model):
+    class Certain:
+        def __init__(self, model):
+            self.config = model.config
+            self.model = model
+
+        def all_logits(self, ids, cache):
+            rows = self.model.all_logits(ids, cache)
+            rows[:] = -torch.inf
+            rows[..., 5] = 3.0
+            return rows
+
+    scored, _ = drain(score(Certain(model), [1, 5, 6], new_cache(model)))
+    assert [token.entropy for token in scored[1:]] == [0.0, 0.0]
+    assert [token.logprob for token in scored[1:]] == [0.0, -math.inf]
+
+
+def test_padding_of_the_vocabulary_has_no_part_in_a_score(model, truth, oracle):
+    ids = [one % 11 for one in IDS]
+    scored, _ = drain(score(model, ids, new_cache(model), vocab_limit=11, alternatives=50))
+
+    logits = oracle(model)(torch.tensor([ids]), use_cache=False).logits[0, :, :11]
+    for place, token in enumerate(scored[1:], start=1):
+        row = logits[place - 1].log_softmax(-1)
+        assert token.logprob == pytest.approx(float(row[token.id]), abs=TOLERANCE)
+        expected = float(-(row.exp() * row).sum())
+        assert token.entropy == pytest.approx(expected, abs=TOLERANCE)
+        assert {other.id for other in token.alternatives} == set(range(11))
+
+
+@pytest.mark.parametrize("longest_s", [0.0, 1e9])
+def test_chunks_of_any_length_give_the_same_score(model, truth, longest_s):
+    scored, told = drain(score(model, IDS, new_cache(model), longest_s=longest_s))
+
+    assert told[0] == 8
+    assert told[1] == (16 if longest_s == 0.0 else 24)
+    for place, token in enumerate(scored[1:], start=1):
+        assert token.logprob == pytest.approx(float(truth[place - 1, token.id]), abs=TOLERANCE)
+
+
 def test_a_score_that_is_cancelled_knows_what_it_read(model):
     cache = new_cache(model)
     asked = iter([False, True])

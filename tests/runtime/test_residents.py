@@ -179,5 +179,5 @@ def test_a_deleted_conversation_is_forgotten_by_every_model(run_service, make_mo
     ask(running, "x", model="Stranger")
 
     for resident in running.service._worker._residents:
-        held = {context.conversation_id for context in resident.contexts._contexts}
+        held = {context.conversation_id for context in resident.memory.contexts._contexts}
         assert conversation not in held

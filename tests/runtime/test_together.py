@@ -8,10 +8,12 @@ import torch
 
 from lfm2chat.chat.turns import MessageStatus, PromptMessage, Role
 from lfm2chat.engine import CacheBatch, ChunkPace, PassCosts
+from lfm2chat.runtime.beside import InMemory
 from lfm2chat.runtime.commands import RunTurn
 from lfm2chat.runtime.events import PrefillProgress, TextDelta, TurnFailed, TurnFinished
 from lfm2chat.runtime.loaded import load_model
 from lfm2chat.runtime.models import guide_entry
+from lfm2chat.runtime.places import Places
 from lfm2chat.runtime.session import TurnSequence
 from lfm2chat.runtime.together import SEPARATE_ROUNDS, Turns
 from lfm2chat.runtime.warm import WarmContexts
@@ -71,9 +73,7 @@ class Room:
         command = RunTurn(turn=number, messages=messages, sampling=sampling)
         turn = TurnSequence(
             command,
-            self.loaded,
-            self.contexts,
-            saved=None,
+            InMemory(self.loaded, self.contexts, None, Places()),
             settings=Settings(),
             emit=self.events.append,
             limit_s=self.turns.limit_s,

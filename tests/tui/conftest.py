@@ -32,14 +32,15 @@ from lfm2chat.runtime.events import (
 )
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.runtime.recommend import Prospect
+from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
-from lfm2chat.store import Preset, SavedPrompt
+from lfm2chat.store import Preset, SavedPrompt, Store
 from lfm2chat.tui.app import Lfm2ChatApp
 
 NOW = 1_760_000_000.0
 CLICK_AGAIN_S = 2.0
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 
 
 def done(value: Any) -> Future[Any]:
@@ -114,6 +115,13 @@ class ScriptedShelf:
         return done(None)
 
 
+class ScriptedBranches:
+    """What Branches is to the app: each message has one version."""
+
+    def siblings(self, conversation_id: int) -> dict[int, tuple[int, ...]]:  # noqa: ARG002
+        return {}
+
+
 class ScriptedService:
     """What ChatService is to the app. ``calls`` is what was asked of it."""
 
@@ -138,6 +146,7 @@ class ScriptedService:
         self.unsent = ""
         self.downloads = ScriptedDownloads(self)
         self.shelf = ScriptedShelf()
+        self.branches = ScriptedBranches()
         self._next = 0
 
     def _number(self) -> int:
@@ -371,3 +380,20 @@ def app(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     paths = Paths.under(tmp_path)
     paths.create()
     return Lfm2ChatApp(make, paths=paths, settings=Settings(animations=False))
+
+
+@pytest.fixture
+def open_app(paths):
+    """A factory of apps over one home, as a restart would have it."""
+
+    def make(model: str, **sampling: Any) -> Lfm2ChatApp:
+        store = Store.open(paths.store)
+        settings = Settings(animations=False, sampling=sampling)
+        return Lfm2ChatApp(
+            lambda emit: ChatService(paths=paths, settings=settings, store=store, emit=emit),
+            paths=paths,
+            settings=settings,
+            model=model,
+        )
+
+    return make

@@ -5,15 +5,10 @@ import sqlite3
 import subprocess
 import sys
 
-import pytest
-
 from lfm2chat.chat.text import safe
 from lfm2chat.chat.turns import MessageStatus
-from lfm2chat.runtime.service import ChatService
-from lfm2chat.settings import Settings
 from lfm2chat.spec import FinishReason
 from lfm2chat.store import Store
-from lfm2chat.tui.app import Lfm2ChatApp
 
 FIRST_PAINT = """
 import asyncio, sys
@@ -48,23 +43,6 @@ async def main():
 asyncio.run(main())
 print(seen)
 """
-
-
-@pytest.fixture
-def open_app(paths):
-    """A factory of apps over one home, as a restart would have it."""
-
-    def make(model: str) -> Lfm2ChatApp:
-        store = Store.open(paths.store)
-        settings = Settings(animations=False)
-        return Lfm2ChatApp(
-            lambda emit: ChatService(paths=paths, settings=settings, store=store, emit=emit),
-            paths=paths,
-            settings=settings,
-            model=model,
-        )
-
-    return make
 
 
 def views(app):

@@ -10,6 +10,7 @@ from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.screens.link import LinkScreen
+from lfm2chat.tui.state import Editing
 from lfm2chat.tui.widgets.answer import Answer
 from lfm2chat.tui.widgets.prompt import Prompt
 
@@ -25,6 +26,10 @@ class PromptCommands(ChatBase):
         if self._desk is None:
             return
         text = event.draft.joined()
+        editing = self._state.editing.get(self._state.shown)
+        if editing is not None:
+            self._send_version(editing, text)
+            return
         async with self._changing:
             # The active conversation comes first: once it has the text, the prompt is free.
             for key in self._state.addressed():
@@ -33,6 +38,14 @@ class PromptCommands(ChatBase):
                 self._cancel_draft()
                 if key == self._state.shown:
                     self.prompt.clear()
+            self._describe()
+
+    def _send_version(self, editing: Editing, text: str) -> None:
+        """Say a message in another way; what stood in the prompt before comes back."""
+        key = self._state.shown
+        if self._try(lambda desk: desk.tree.edit(key, editing.message, text)):
+            del self._state.editing[key]
+            self.prompt.put(editing.before)
             self._describe()
 
     async def _send_to(self, desk: Desk, key: int, text: str) -> bool:
@@ -69,7 +82,7 @@ class PromptCommands(ChatBase):
 
     def action_stop(self) -> None:
         """Stop the answer; with nothing to stop, back to the prompt and to the end."""
-        if not self.stop_answer():
+        if not self.stop_answer() and not self.leave_editing():
             self.prompt.area.focus()
             self.transcript.follow()
 

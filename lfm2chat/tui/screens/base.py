@@ -8,12 +8,13 @@ where things are in :mod:`lfm2chat.tui.screens.regions`. The commands of one are
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from textual import work
 from textual.timer import Timer
 
-from lfm2chat.chat.turns import Conversation
+from lfm2chat.chat.turns import Conversation, Message
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.models import GUIDE
 from lfm2chat.settings import Settings
@@ -48,6 +49,30 @@ class ChatBase(ChatRegions):
     def conversations(self) -> list[Conversation]:
         """What the list holds."""
         return list(self._conversations)
+
+    def reading_message(self) -> Message | None:
+        """The message that the reader's cursor is on, or None while nothing is read."""
+        return None
+
+    def leave_editing(self) -> bool:
+        """Leave the message that is being said in another way as it was; whether there is one."""
+        editing = self._state.editing.pop(self._state.shown, None)
+        if editing is None:
+            return False
+        self.prompt.put(editing.before)
+        self._describe()
+        return True
+
+    def _try(self, act: Callable[[Desk], object]) -> bool:
+        """Do something with the desk, and say what it refuses; whether it was done."""
+        if self._desk is None:
+            return False
+        try:
+            act(self._desk)
+        except Lfm2ChatError as error:
+            self._tell(str(error), error.hint)
+            return False
+        return True
 
     def _panes_of(self, key: int) -> list[Pane]:
         """The panes that show a conversation."""
@@ -105,7 +130,28 @@ class ChatBase(ChatRegions):
                     temporary=state.is_temporary(key),
                 )
         self.waiting.show(state.queued.get(state.shown, ()))
+        self.prompt.say(describe.prompt(state))
         self.keybar.show_busy(state.running(state.shown) is not None)
+
+    def _show_versions(self, key: int) -> None:
+        """Number the versions in the headings of a conversation's messages."""
+        siblings = self._state.siblings.get(key, {})
+        for pane in self._panes_of(key):
+            pane.transcript.number_versions(siblings)
+
+    async def _show_branch(self, key: int) -> None:
+        """Show the branch that the store has as the shown one now. ``_changing`` is held."""
+        if self._desk is None:
+            return
+        try:
+            stored = await self._desk.tree.read(key)
+        except Lfm2ChatError as error:
+            self._tell(str(error), error.hint)
+            return
+        messages = self._state.overlay(key, stored)
+        for pane in self._panes_of(key):
+            await pane.transcript.change(messages)
+        self._show_versions(key)
 
     # --- opening ------------------------------------------------------------------------------
 
@@ -145,6 +191,7 @@ class ChatBase(ChatRegions):
             messages = self._state.overlay(key, stored)
             waiting = [turn.prompt for turn in self._state.turns_of(key) if turn.user is None]
             await self.transcript.show(messages, waiting=waiting)
+            self._show_versions(key)
         self._show_sampling()
         self._show_list()
         self._describe()
@@ -155,6 +202,11 @@ class ChatBase(ChatRegions):
         self.panes.choose(index)
 
     # --- drafts -------------------------------------------------------------------------------
+
+    def _draft(self) -> Draft:
+        """What stands in the prompt, with what an edited message pushed out of it."""
+        editing = self._state.editing.get(self._state.shown)
+        return self.prompt.draft if editing is None else editing.before
 
     def _put_draft(self) -> None:
         draft = self._state.drafts.get(self._state.shown, Draft())
@@ -170,7 +222,7 @@ class ChatBase(ChatRegions):
         """Save what stands in the prompt now."""
         self._cancel_draft()
         if self._desk is not None and not self._starting:
-            self._desk.save_draft(self._state.shown, self.prompt.draft)
+            self._desk.save_draft(self._state.shown, self._draft())
 
     def _add_typed(self, desk: Desk, key: int) -> None:
         """Put what was typed before anything was read below the draft of ``key``, on disk too."""

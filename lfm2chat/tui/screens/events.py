@@ -9,6 +9,7 @@ from __future__ import annotations
 from textual import on
 
 from lfm2chat.chat.text import one_line
+from lfm2chat.chat.turns import Conversation
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.events import (
     ConversationChanged,
@@ -53,8 +54,7 @@ class ServiceEvents(ChatBase):
         match event:
             case TurnAccepted():
                 self._upsert(event.conversation)
-                for pane in panes:
-                    await pane.transcript.accept(event.user, event.assistant)
+                await self._accepted(event, turn)
             case TextDelta() if turn is not None and turn.assistant is not None:
                 for pane in panes:
                     view = pane.transcript.answer_of(turn.assistant.id)
@@ -64,14 +64,33 @@ class ServiceEvents(ChatBase):
                 await self._finished(event, turn)
             case TurnFailed():
                 await self._failed(event, turn)
+            case ConversationChanged():
+                self._upsert(event.conversation)
+                await self._follow_tip(event.conversation)
             case _:
                 self._show_news(event)
+
+    async def _accepted(self, event: TurnAccepted, turn: LiveTurn | None) -> None:
+        if turn is None or turn.aside:
+            return
+        if turn.version:
+            await self._show_branch(turn.key)
+            return
+        for pane in self._panes_of(turn.key):
+            await pane.transcript.accept(event.user, event.assistant)
+
+    async def _follow_tip(self, conversation: Conversation) -> None:
+        """Show another branch, where the conversation has another one now."""
+        for pane in self._panes_of(conversation.id):
+            messages = pane.transcript.messages
+            tip = messages[-1].id if messages else None
+            if tip != conversation.tip_id:
+                await self._show_branch(conversation.id)
+                return
 
     def _show_news(self, event: Event) -> None:
         """Show ``event``, which is about no turn."""
         match event:
-            case ConversationChanged():
-                self._upsert(event.conversation)
             case ModelLoaded():
                 self._show_sampling()
             case ModelFailed() | SaveFailed() | StoreNotice():
@@ -94,8 +113,10 @@ class ServiceEvents(ChatBase):
             await pane.transcript.finish(message)
         if turn.stopping or message.finish_reason is FinishReason.CANCELLED:
             self._return_queue(turn.key)
-        elif self._desk is not None:
+        elif self._desk is not None and self._state.running(turn.key) is None:
             await self._send_next(self._desk, turn.key)
+        if turn.version and self._desk is not None:
+            await self._show_branch(turn.key)
         self._show_list()
 
     async def _send_next(self, desk: Desk, key: int) -> None:
@@ -116,8 +137,9 @@ class ServiceEvents(ChatBase):
         panes = self._panes_of(turn.key)
         if turn.assistant is None:
             # Not on the disk: the text goes back to where it came from.
-            for pane in panes:
-                await pane.transcript.drop_waiting()
+            if not turn.version:
+                for pane in panes:
+                    await pane.transcript.drop_waiting()
             self._return_queue(turn.key, first=turn.prompt)
             return
         message = self._state.finished[turn.assistant.id]

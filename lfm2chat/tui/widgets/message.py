@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.style import Style
 from textual.widgets import Static
 
 from lfm2chat.chat.text import one_line
@@ -25,10 +26,22 @@ class MessageView(PlacedVertical):
     def __init__(self, message: Message | None, *, classes: str = "") -> None:
         super().__init__(classes=f"message {classes}")
         self.message = message
+        self._version = Content("")
 
     @property
     def source(self) -> str:
         """The text that is drawn."""
+        raise NotImplementedError
+
+    def number_version(self, place: int, count: int) -> None:
+        """Say that this is version ``place``, from 1, of ``count``; nothing is said of one."""
+        label = version_label(self.message.id if self.message else 0, place, count)
+        if label.plain != self._version.plain:
+            self._version = label
+            self._show_heading()
+
+    def _show_heading(self) -> None:
+        """Draw who wrote it."""
         raise NotImplementedError
 
 
@@ -40,11 +53,18 @@ class WrittenView(MessageView):
         super().__init__(message, classes=f"-{role.value}")
         self._text = text if message is None else message.text
         self._role = role
+        self._heading = Static("", classes="who", markup=False)
         self.set_class(waiting, "-waiting")
+
+    def on_mount(self) -> None:
+        self._show_heading()
+
+    def _show_heading(self) -> None:
+        self._heading.update(Content(ROLE_LABELS.get(self._role, "")) + self._version)
 
     def compose(self) -> ComposeResult:
         with PlacedVertical(classes="column"):
-            yield Static(Content(ROLE_LABELS.get(self._role, "")), classes="who", markup=False)
+            yield self._heading
             yield ForeignText(self._text, classes="text")
             for file in self.message.attachments if self.message is not None else ():
                 length = wording.size(len(file.text.encode("utf-8", errors="replace")))
@@ -97,16 +117,30 @@ class AnswerView(MessageView):
         self._describe(message)
         await self.answer.settle(message.text)
 
-    def _describe(self, message: Message) -> None:
+    def _show_heading(self) -> None:
+        message = self._shown
         details = "" if self._streaming else wording.stats(message)
         name = foreign(message.model or "assistant", "bold $primary")
         self._heading.update(
-            Content.assemble(name, ("  " + details, "$muted")) if details else name
+            Content.assemble(name, self._version, ("  " + details if details else "", "$muted"))
         )
+
+    def _describe(self, message: Message) -> None:
+        self._show_heading()
         text, tone = ("", "") if self._streaming else wording.ending(message)
         self._note.show(text)
         self._note.display = bool(text)
         self._note.set_classes(f"note -{tone}" if tone else "note")
+
+
+def version_label(message_id: int, place: int, count: int) -> Content:
+    """``‹ 2/3 ›``; a click on an arrow shows the version before or after."""
+    if count < 2:
+        return Content("")
+    before, after = (
+        Style.from_meta({"@click": f"screen.walk({message_id}, {step})"}) for step in (-1, 1)
+    )
+    return Content.assemble("  ", ("‹", before), (f" {place}/{count} ", "$accent"), ("›", after))
 
 
 def view_of(message: Message) -> MessageView:

@@ -175,13 +175,21 @@ class Prompt(Vertical):
         self.area = PromptArea()
         self._pasted: list[Chip] = []
         self._chips = Horizontal(id="chips")
+        self._said = Static("", id="prompt-note", markup=False)
+
+    def say(self, text: str) -> None:
+        """Say above the text what Enter does; an empty text says nothing."""
+        self._said.display = bool(text)
+        self._said.update(Content(text))
 
     def compose(self) -> ComposeResult:
+        yield self._said
         yield self._chips
         yield self.area
 
     def on_mount(self) -> None:
         self._chips.display = False
+        self._said.display = False
 
     @property
     def draft(self) -> Draft:

@@ -7,7 +7,7 @@ the first motion upwards, and again when the reader comes back near the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -71,6 +71,32 @@ class Transcript(PlacedOnce, VerticalScroll):
             await self.mount(self._earlier, *content)
             self._describe_earlier()
         self.follow()
+
+    async def change(self, messages: Sequence[Message]) -> None:
+        """Show another branch of the same conversation: what both have stays where it is."""
+        same = 0
+        for known, message in zip(self._messages, messages, strict=False):
+            if known.id != message.id:
+                break
+            same += 1
+        if same < self._first or len(messages) - same > WINDOW:
+            await self.show(messages)
+            return
+        kept = {message.id for message in messages[:same]}
+        gone = [view for view in self.shown if view.message is None or view.message.id not in kept]
+        self._messages = list(messages)
+        with self.app.batch_update():
+            await self.query(Welcome).remove()
+            await self.remove_children(gone)
+            await self.mount(*(view_of(message) for message in messages[same:]))
+
+    def number_versions(self, siblings: Mapping[int, Sequence[int]]) -> None:
+        """Say in the headings which version of how many each message is."""
+        for view in self.shown:
+            number = view.message.id if view.message is not None else 0
+            versions = siblings.get(number, ())
+            place = versions.index(number) + 1 if number in versions else 1
+            view.number_version(place, len(versions))
 
     async def add_waiting(self, text: str) -> None:
         """Show a message of the user that is not on the disk yet."""
