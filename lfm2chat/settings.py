@@ -104,8 +104,24 @@ SCHEMA: tuple[Setting, ...] = (
     Setting("sidebar", bool, "Whether the conversation list is shown at the start."),
     Setting("sampling_panel", bool, "Whether the sampling controls are shown at the start."),
     Setting("animations", bool, "Whether anything on the screen may move by itself."),
+    Setting("compact", bool, "Fewer empty rows between messages and in the list."),
+    Setting(
+        "terminal_title",
+        bool,
+        "Whether the terminal's title names the open conversation; a temporary one never.",
+    ),
+    Setting(
+        "bell",
+        str,
+        "When an answer that took over ten seconds rings the bell: never, only in the background"
+        " (another window or conversation is looked at), or always.",
+        choices=("never", "background", "always"),
+    ),
     Setting("sampling", dict, "Sampling parameters that replace the model's recommended ones."),
+    Setting("keys", dict, "Other keys for commands, by the command's name; an empty one for none."),
 )
+
+TABLE_EXAMPLES = {"sampling": "temperature = 0.3", "keys": 'new = "ctrl+n, f13"'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +129,8 @@ class Settings:
     """The values of one config.toml; see :data:`SCHEMA` for what each means.
 
     ``sampling`` holds only what the user set: it is laid over the recommendation of the model
-    in use by :meth:`sampling_over`.
+    in use by :meth:`sampling_over`. ``keys`` is as it stands in the file: the screen checks it
+    against its commands, and a mistake in it ends nothing.
     """
 
     model: str = ""
@@ -134,7 +151,11 @@ class Settings:
     sidebar: bool = True
     sampling_panel: bool = False
     animations: bool = True
+    compact: bool = False
+    terminal_title: bool = True
+    bell: str = "background"
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, Any] = field(default_factory=dict)
 
     def sampling_over(self, recommended: SamplingParams) -> SamplingParams:
         """``recommended`` with the user's own values laid over it."""
@@ -221,7 +242,7 @@ def make_settings_file(path: Path) -> None:
         if row.choices:
             lines += [f"# One of: {', '.join(row.choices)}."]
         if row.kind is dict:
-            lines += [f"# [{row.name}]", "# temperature = 0.3"]
+            lines += [f"# [{row.name}]", f"# {TABLE_EXAMPLES[row.name]}"]
         else:
             lines += [f"# {row.name} = {tomlkit.item(getattr(Settings(), row.name)).as_string()}"]
         lines += [""]
@@ -284,7 +305,7 @@ def _check(name: str, value: Any, *, where: str) -> None:
         raise SettingsError(
             f"{name} in {where} is {value!r}", hint=f"choose from {row.low} to {row.high}"
         )
-    if row.kind is dict:
+    if row.name == "sampling":
         SamplingParams.from_dict(dict(value))
 
 

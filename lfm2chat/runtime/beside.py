@@ -133,7 +133,7 @@ class Beside:
     def _score(self, command: Score, memory: InMemory | None) -> None:
         if memory is None:
             why = "no model is loaded"
-            told = ScoreEnded(command.request, command.message_id, why, "choose one with F3")
+            told = ScoreEnded(command.request, command.message_id, why, "choose another one")
             self._emit(told)
             return
         from lfm2chat.runtime.lens import LensSequence  # torch

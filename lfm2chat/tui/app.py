@@ -20,35 +20,36 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
-from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from lfm2chat.chat.text import one_line, safe
-from lfm2chat.errors import Lfm2ChatError, SettingsError
+from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.paths import Paths
-from lfm2chat.runtime.events import Event
+from lfm2chat.runtime.events import Event, TurnAccepted, TurnFailed, TurnFinished
 from lfm2chat.runtime.models import GUIDE, ModelEntry
 from lfm2chat.runtime.service import ChatService
-from lfm2chat.settings import Settings, read_settings, write_setting
+from lfm2chat.settings import Settings, read_settings
 from lfm2chat.store import Store
+from lfm2chat.tui.appearance import AppearanceApp
 from lfm2chat.tui.chat import ChatScreen
 from lfm2chat.tui.clipboard import copy
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.messages import Downloaded, Failure, ServiceEvent
 from lfm2chat.tui.palette import ChatCommands
 from lfm2chat.tui.screens.confirm import DownloadScreen, RemoveScreen
-from lfm2chat.tui.screens.help import HelpScreen
+from lfm2chat.tui.screens.help import HelpScreen, scope_of
+from lfm2chat.tui.screens.jump import JumpScreen, places_of
 from lfm2chat.tui.screens.models import Fetch, ModelsScreen, Remove, StopFetching, Use
+from lfm2chat.tui.screens.settings import SettingsScreen
 from lfm2chat.tui.state import ChatState, ModelState
-from lfm2chat.tui.terminal import modified_keys, redirect_native_stderr
-from lfm2chat.tui.theme import DEFAULT_THEME, load_themes, packaged_themes
+from lfm2chat.tui.terminal import kept_title, modified_keys, redirect_native_stderr
 
 QUIT_AGAIN_S = 2.0
 SAY_AGAIN_S = 10.0
 CLOSE_S = 5.0
+LONG_ANSWER_S = 10.0
 SWITCH_S = 0.0005
 # A terminated process has two seconds in all.
 CLOSE_ON_SIGNAL_S = 1.0
@@ -80,7 +81,7 @@ def run_app(paths: Paths, *, model: str = "", precision: str = "") -> int:
         # Between two passes the model needs the interpreter for a moment, several times a token:
         # a frame that is being drawn lets it in so much sooner.
         sys.setswitchinterval(SWITCH_S)
-        with redirect_native_stderr(paths.log_file), modified_keys():
+        with redirect_native_stderr(paths.log_file), kept_title(), modified_keys():
             app.run()
     finally:
         store.close()
@@ -108,7 +109,7 @@ def _end_now(code: int) -> None:
     os._exit(code)
 
 
-class Lfm2ChatApp(App[None]):
+class Lfm2ChatApp(AppearanceApp):
     """The chat application. ``return_code`` after ``run()``: 0, 143, 129 or an error's own code.
     ``fault`` names what nobody foresaw, ``worker_left`` says that the worker did not end in time.
 
@@ -121,11 +122,10 @@ class Lfm2ChatApp(App[None]):
     PAUSE_GC_ON_SCROLL = True
     NOTIFICATION_TIMEOUT = 6
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {ChatCommands}
-    SCREENS: ClassVar[dict[str, Callable[[], Screen[None]]]] = {"help": HelpScreen}
     CSS_PATH = "app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
-        Binding("ctrl+c", "copy_or_quit", "Copy", show=False),
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
+        Binding("ctrl+c", "copy_or_quit", "Copy", show=False, id="copy_or_quit"),
     ]
 
     def __init__(
@@ -136,37 +136,27 @@ class Lfm2ChatApp(App[None]):
         settings: Settings,
         model: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(paths=paths, settings=settings)
         self._make_service = make_service
-        self._paths = paths
-        self._settings = settings
         self._first_model = model
         self._service: ChatService | None = None
         self._quit_asked_s = 0.0
         self._leaving = False
+        # When each running turn began, and in which conversation.
+        self._began: dict[int, tuple[float, int]] = {}
         self._said = ""
         self._said_s = 0.0
         self.fault: str | None = None
         self.worker_left = False
-        self.state = ChatState(ModelState(model or settings.model or "guide"))
-        self.theme_labels: dict[str, str] = {}
-        self._theme_errors: list[SettingsError] = []
-        self._load_themes()
+        self.state = ChatState(ModelState(model or settings.model or "guide"), keymap=self.keymap)
         self.chat = ChatScreen(state=self.state, settings=settings)
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Stand-ins for our own style variables, for Textual's themes, which lack them."""
-        return {"muted": "ansi_bright_black", "rule": "ansi_bright_black"}
 
     # --- life ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        for error in self._theme_errors:
-            self._fail(str(error), error.hint)
-        if not self._settings.animations:
-            self.animation_level = "none"
         self._handle_signals()
         self.push_screen(self.chat)
+        self.watch(self.chat, "title", self.name_terminal)
         self.call_after_refresh(self._connect)
 
     # A worker, so that a slow disk holds up no key.
@@ -180,11 +170,29 @@ class Lfm2ChatApp(App[None]):
         self._service.start(self._first_model or "")
         self.state.model.name = self._service.model_name
         await self.chat.connect(
-            Desk(service=self._service, state=self.state, settings=self._settings, fail=self._fail)
+            Desk(service=self._service, state=self.state, settings=self.settings, fail=self._fail)
         )
 
     def _emit(self, event: Event) -> None:
         self.chat.post_message(ServiceEvent(event))
+        if isinstance(event, TurnAccepted | TurnFinished | TurnFailed):
+            self.post_message(ServiceEvent(event))
+
+    @on(ServiceEvent)
+    def _ring_after_a_long_answer(self, message: ServiceEvent) -> None:
+        match message.event:
+            case TurnAccepted(turn, conversation):
+                self._began[turn] = (time.monotonic(), conversation.id)
+            case TurnFinished() | TurnFailed():
+                now = time.monotonic()
+                began, key = self._began.pop(message.event.turn, (now, 0))
+                if now - began > LONG_ANSWER_S:
+                    self.ring(looked_at=key == self.state.shown)
+
+    def look_changed(self, name: str) -> None:
+        self.chat.take_setting(self.settings, name)
+        if name == "terminal_title":
+            self.name_terminal(self.chat.title)
 
     def _fail(self, message: str, hint: str) -> None:
         self.post_message(Failure(message, hint))
@@ -252,6 +260,31 @@ class Lfm2ChatApp(App[None]):
         """Save everything and quit."""
         await self._leave(0, timeout_s=CLOSE_S)
 
+    def action_help(self) -> None:
+        """Show every command, those of the place in focus first."""
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(here=scope_of(self.focused)))
+
+    def action_settings(self) -> None:
+        """Look at the settings and change them."""
+        if not isinstance(self.screen, SettingsScreen):
+            self.push_screen(
+                SettingsScreen(
+                    lambda: self.settings,
+                    change=self.change_setting,
+                    choices={"theme": tuple(sorted(self.theme_labels))},
+                    folder=self.paths.config,
+                )
+            )
+
+    @work(group="jump", exclusive=True, exit_on_error=False)
+    async def action_jump(self) -> None:
+        """Show a letter on every place; the one that is pressed is gone to."""
+        places = places_of(self.screen)
+        chosen = await self.push_screen_wait(JumpScreen(places))
+        if chosen is not None:
+            await chosen.go()
+
     def action_palette(self) -> None:
         """Search every command."""
         self.action_command_palette()
@@ -273,7 +306,8 @@ class Lfm2ChatApp(App[None]):
             self.run_worker(self._leave(0, timeout_s=CLOSE_S), group="leave")
         else:
             self._quit_asked_s = now
-            self.notify("Press Ctrl+C again to quit.", timeout=QUIT_AGAIN_S, markup=False)
+            key = self.keymap.spelled("copy_or_quit")
+            self.notify(f"Press {key} again to quit.", timeout=QUIT_AGAIN_S, markup=False)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Textual's widgets copy through this."""
@@ -282,7 +316,7 @@ class Lfm2ChatApp(App[None]):
 
     @work(thread=True, group="copy", exit_on_error=False)
     def _copy(self, text: str) -> None:
-        copied = copy(safe(text), write_terminal=self._write_terminal)
+        copied = copy(safe(text), write_terminal=self.write_terminal)
         if copied.by and copied.certain:
             said = f"Copied ({copied.by})."
         elif copied.by:
@@ -290,10 +324,6 @@ class Lfm2ChatApp(App[None]):
         else:
             said = "Not copied: no clipboard program found, and too long for the terminal."
         self.notify(said, markup=False, severity="information" if copied.by else "warning")
-
-    def _write_terminal(self, sequence: str) -> None:
-        if self._driver is not None:
-            self._driver.write(sequence)
 
     @work(group="models", exclusive=True, exit_on_error=False)
     async def action_models(self) -> None:
@@ -339,30 +369,3 @@ class Lfm2ChatApp(App[None]):
     def _use_downloaded(self, message: Downloaded) -> None:
         if self._service is not None:
             self._service.select_model(message.model)
-
-    def choose_theme(self, name: str) -> None:
-        """Use a theme, now and at the next start."""
-        self.theme = name
-        try:
-            write_setting(self._paths.config_file, "theme", name)
-        except SettingsError as error:
-            self._fail(str(error), error.hint)
-
-    def _load_themes(self) -> None:
-        found = load_themes((packaged_themes(), self._paths.user_themes))
-        for theme in found.themes.values():
-            self.register_theme(theme)
-        self.theme_labels = dict(found.labels)
-        self._theme_errors = list(found.errors)
-        wanted = self._settings.theme
-        if wanted in found.themes:
-            self.theme = wanted
-            return
-        self._theme_errors.append(
-            SettingsError(
-                f"there is no theme {wanted!r}",
-                hint="known are: " + ", ".join(sorted(found.themes)),
-            )
-        )
-        if DEFAULT_THEME in found.themes:
-            self.theme = DEFAULT_THEME

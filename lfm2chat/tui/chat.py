@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.tui.commands.conversations import ConversationCommands
+from lfm2chat.tui.commands.lens import LensCommands
 from lfm2chat.tui.commands.panes import PaneCommands
 from lfm2chat.tui.commands.prompting import PromptCommands
 from lfm2chat.tui.commands.sampling import SamplingCommands
@@ -19,6 +20,7 @@ class ChatScreen(
     PromptCommands,
     ConversationCommands,
     VersionCommands,
+    LensCommands,
     PaneCommands,
     SamplingCommands,
 ):

@@ -77,7 +77,7 @@ def _model_phase(state: ChatState) -> tuple[str, str]:
         case "resting":
             return "asleep, wakes with a message", ""
         case "failed":
-            return "no model: F3 chooses one", "error"
+            return f"no model: {state.keymap.shown('models')} chooses one", "error"
         case _:
             return "loading", "busy"
 

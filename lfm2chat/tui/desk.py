@@ -101,6 +101,14 @@ class Desk:
             self._service.cancel(turn.turn)
         return bool(running)
 
+    def lens(self, message: Message) -> int:
+        """Ask how sure the model is of each token of an answer; the number of the request."""
+        return self._service.lens(message.conversation_id, message.id)
+
+    def end_lens(self, request: int) -> None:
+        """Ask no longer."""
+        self._service.cancel_request(request)
+
     # --- conversations ------------------------------------------------------------------------
 
     async def conversations(self) -> list[Conversation]:

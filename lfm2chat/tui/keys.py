@@ -64,6 +64,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("previous_version", (), "Version before", "Show the version before this one."),
     Command("next_version", (), "Version after", "Show the version after this one."),
     Command("tree", ("ctrl+t",), "Versions", "Show every version of every message."),
+    Command("lens", (), "Token lens", "Show how sure the model was of each token."),
     Command("fork", (), "Fork", "Go on from a message in a new conversation."),
     Command("delete_message", (), "Hide message", "Hide a message and what is below it."),
     Command(
@@ -81,6 +82,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("difference", (), "Difference", "Show where the last answers of two panes differ."),
     Command("scroll_up", ("pageup",), "Scroll up", "Scroll the conversation up."),
     Command("scroll_down", ("pagedown",), "Scroll down", "Scroll down; at the end it follows."),
+    Command("jump", ("ctrl+g",), "Jump", "Put a letter on every place; press one to go there."),
+    Command("settings", ("ctrl+l",), "Settings", "Look at the settings and change them."),
     Command("palette", ("ctrl+p",), "Commands", "Search every command.", footer=True),
     Command("quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True),
 )

@@ -7,30 +7,24 @@ from textual.message import Message
 from lfm2chat.runtime.events import Event
 
 
-class ServiceEvent(Message):
+class ServiceEvent(Message, bubble=False):
     """The service told something. Posted from its threads: ``post_message`` is thread-safe."""
-
-    bubble = False
 
     def __init__(self, event: Event) -> None:
         super().__init__()
         self.event = event
 
 
-class Downloaded(Message):
+class Downloaded(Message, bubble=False):
     """A model that was asked for is here, under the name ``model``."""
-
-    bubble = False
 
     def __init__(self, model: str) -> None:
         super().__init__()
         self.model = model
 
 
-class Failure(Message):
+class Failure(Message, bubble=False):
     """Something that was started earlier failed. Raw text; whoever shows it makes it safe."""
-
-    bubble = False
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__()

@@ -11,9 +11,8 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from lfm2chat.chat.text import one_line
-from lfm2chat.tui.keys import COMMANDS
+from lfm2chat.tui.keymap import keymap_of
 from lfm2chat.tui.screens.regions import action_of
-from lfm2chat.tui.widgets.keybar import key_name
 
 if TYPE_CHECKING:
     from lfm2chat.tui.app import Lfm2ChatApp
@@ -49,9 +48,10 @@ class ChatCommands(Provider):
     def _entries(self) -> Iterator[Entry]:
         app: Lfm2ChatApp = self.app  # type: ignore[assignment]
         chat = app.chat
-        for command in COMMANDS:
+        keymap = keymap_of(app)
+        for command in keymap.commands:
             if command.scope in SHOWN_SCOPES and command.id not in ("palette", "copy_or_quit"):
-                keys = ", ".join(key_name(key) for key in command.keys)
+                keys = keymap.shown_keys(command.id)
                 yield Entry(
                     f"{command.label}  ({keys})" if keys else command.label,
                     command.help,

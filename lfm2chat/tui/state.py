@@ -29,9 +29,11 @@ from lfm2chat.runtime.events import (
     TurnAccepted,
     TurnFailed,
     TurnFinished,
+    WarmPlaces,
 )
 from lfm2chat.spec import FinishReason, SamplingParams
 from lfm2chat.store import is_temporary
+from lfm2chat.tui.keymap import STANDARD, Keymap
 
 # Finished messages are kept to correct what a slower read of the store says about them.
 REMEMBERED = 256
@@ -142,6 +144,7 @@ class ChatState:
     drafts: dict[int, Draft] = field(default_factory=dict)
     sampling: dict[int, SamplingParams | None] = field(default_factory=dict)
     context: dict[int, ContextUse] = field(default_factory=dict)
+    keymap: Keymap = STANDARD
     finished: dict[int, Message] = field(default_factory=dict)
     unwritten: set[int] = field(default_factory=set)
     download: DownloadProgress | None = None
@@ -199,6 +202,8 @@ class ChatState:
                 return self._finished(event)
             case TurnFailed():
                 return self._failed(event)
+            case WarmPlaces():
+                self.warm[event.conversation_id] = frozenset(event.message_ids)
             case DownloadProgress():
                 self.download = event
             case DownloadFinished() | DownloadEnded():

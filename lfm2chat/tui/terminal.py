@@ -1,4 +1,4 @@
-"""The terminal itself: file descriptor 2, and the keys that it only reports on request.
+"""The terminal itself: file descriptor 2, its title, the keys that it reports only on request.
 
 Textual draws on ``sys.__stderr__`` and reads ``sys.__stdin__``. Native code (torch, the
 tokenizer's Rust) writes to descriptor 2 without asking anyone, which would land on the screen:
@@ -15,11 +15,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from lfm2chat.chat.text import one_line
+
 STDERR = 2
 # xterm's modifyOtherKeys, level 1: tmux ignores the kitty request that Textual sends, and
 # answers this one, so that shift+enter is a key of its own.
 REPORT_MODIFIED_KEYS = "\x1b[>4;1m"
 FORGET_MODIFIED_KEYS = "\x1b[>4;0m"
+# xterm's stack of titles; most terminals have it, and the others pass over it.
+PUSH_TITLE = "\x1b[22;2t"
+POP_TITLE = "\x1b[23;2t"
+TITLE_LENGTH = 80
+# These take what a title is set with for text.
+WITHOUT_TITLE = ("linux", "dumb", "")
 
 
 @contextmanager
@@ -65,6 +73,29 @@ def modified_keys(stream: TextIO | None = None) -> Iterator[None]:
         yield
     finally:
         _write(stream, FORGET_MODIFIED_KEYS)
+
+
+@contextmanager
+def kept_title(stream: TextIO | None = None) -> Iterator[None]:
+    """Give the terminal its title back at the end, or an empty one where it kept none.
+
+    ``stream`` is as in :func:`modified_keys`.
+    """
+    _write(stream, PUSH_TITLE)
+    try:
+        yield
+    finally:
+        _write(stream, set_title("") + POP_TITLE)
+
+
+def set_title(title: str) -> str:
+    """The sequence that sets the terminal's title; empty for a terminal without one.
+
+    ``title`` may be foreign: what controls a terminal is taken out, and what is too long.
+    """
+    if os.environ.get("TERM", "") in WITHOUT_TITLE:
+        return ""
+    return f"\x1b]2;{one_line(title, TITLE_LENGTH)}\x1b\\"
 
 
 def _write(stream: TextIO | None, text: str) -> None:

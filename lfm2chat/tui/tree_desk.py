@@ -55,14 +55,15 @@ class TreeDesk:
         for turn in turns:
             self._state.begin(turn, key=key, prompt="", version=True)
 
-    def go_on(self, key: int, message: Message) -> None:
-        """Let the model go on after an answer.
+    def go_on(self, key: int, message: Message, *, text: str | None = None) -> None:
+        """Let the model go on after an answer, or after ``text`` in its place.
 
         Raises:
             Lfm2ChatError: The service does not take it.
         """
         sampling = self._state.sampling.get(key)
-        turn = self._service.branches.continue_answer(key, message.id, sampling=sampling)
+        branches = self._service.branches
+        turn = branches.continue_answer(key, message.id, text=text, sampling=sampling)
         self._state.begin(turn, key=key, prompt="", version=True)
 
     # --- walking ------------------------------------------------------------------------------
@@ -89,11 +90,12 @@ class TreeDesk:
         }
 
     async def tree(self, key: int) -> Tree:
-        """The conversation with all of its messages.
+        """The conversation with all of its messages; which of them are warm is asked meanwhile.
 
         Raises:
             Lfm2ChatError: The store cannot give it.
         """
+        self._service.tell_warm(key)
         return await asyncio.to_thread(self._service.branches.tree, key)
 
     def neighbour(self, key: int, message_id: int, step: int) -> int | None:

@@ -148,7 +148,7 @@ ENDINGS = {
     FinishReason.INTERRUPTED: ("interrupted: the app ended while this was written", "warning"),
     FinishReason.CANCELLED: ("stopped", "note"),
     FinishReason.EDITED: ("edited by you", "note"),
-    FinishReason.LENGTH: ("ended at max_new_tokens: raise it with F4", "warning"),
+    FinishReason.LENGTH: ("ended at max_new_tokens: the sampling controls raise it", "warning"),
     FinishReason.CONTEXT: (
         "ended because the context is full: start a new conversation",
         "warning",

@@ -126,7 +126,9 @@ def test_the_first_edit_begins_with_every_setting_explained(lfm2chat, paths):
     lines = [line[2:] if " = " in line or line.startswith("# [") else line
              for line in plain.splitlines()]  # fmt: skip
     paths.config_file.write_text("\n".join(lines))
-    assert read_settings(paths.config_file) == Settings(sampling={"temperature": 0.3})
+    assert read_settings(paths.config_file) == Settings(
+        sampling={"temperature": 0.3}, keys={"new": "ctrl+n, f13"}
+    )
 
 
 def test_an_editor_that_is_not_there_is_named(lfm2chat):

@@ -115,11 +115,17 @@ class ScriptedShelf:
         return done(None)
 
 
-class ScriptedBranches:
-    """What Branches is to the app: each message has one version."""
+class ScriptedBranches(dict[int, list[Message]]):
+    """What Branches is to the app: the branch of each conversation, and one version of each
+    message.
+    """
 
     def siblings(self, conversation_id: int) -> dict[int, tuple[int, ...]]:  # noqa: ARG002
         return {}
+
+    def continue_answer(self, conversation_id: int, message_id: int, **values: Any) -> int:
+        self.continued = (conversation_id, message_id, values)
+        return 99
 
 
 class ScriptedService:
@@ -133,7 +139,6 @@ class ScriptedService:
         self.accept = True
         self.refuse: Lfm2ChatError | None = None
         self.stored: dict[int, Conversation] = {}
-        self.branches: dict[int, list[Message]] = {}
         self.turns: dict[int, tuple[Conversation, Message, Message]] = {}
         self.texts: dict[int, str] = {}
         self.tokens: dict[int, int] = {}
@@ -267,6 +272,16 @@ class ScriptedService:
 
     def messages(self, conversation_id: int) -> list[Message]:
         return list(self.branches[conversation_id])
+
+    def lens(self, conversation_id: int, message_id: int) -> int:
+        self.calls.append(("lens", conversation_id, message_id))
+        return self._number()
+
+    def cancel_request(self, request: int) -> None:
+        self.calls.append(("end lens", request))
+
+    def tell_warm(self, conversation_id: int) -> None:
+        self.calls.append(("tell warm", conversation_id))
 
     def rename(self, conversation_id: int, title: str) -> Future[Any]:
         return self._change(conversation_id, title=title)

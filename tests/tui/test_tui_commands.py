@@ -209,7 +209,8 @@ async def test_the_palette_finds_commands_themes_and_conversations(app, service,
         await pilot.pause(0.4)
         await pilot.press("enter")
         await wait(pilot, lambda: app.theme == "dawn")
-        assert read_settings(tmp_path / "config" / "config.toml").theme == "dawn"
+        written = tmp_path / "config" / "config.toml"
+        await wait(pilot, lambda: read_settings(written).theme == "dawn")
 
 
 async def test_help_lists_every_command(app, service, wait):

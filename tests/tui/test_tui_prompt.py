@@ -168,7 +168,7 @@ async def test_what_is_typed_before_the_first_message_survives_the_app(app, serv
     async with app.run_test() as pilot:
         await pilot.press(*"begun")
         await wait(pilot, lambda: service.unsent == "begun")
-    again = Lfm2ChatApp(app._make_service, paths=app._paths, settings=app._settings)
+    again = Lfm2ChatApp(app._make_service, paths=app.paths, settings=app.settings)
     async with again.run_test() as pilot:
         await wait(pilot, lambda: prompt(again).draft.text == "begun")
         await pilot.press("enter")

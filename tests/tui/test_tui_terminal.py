@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lfm2chat.tui.clipboard import LONGEST_OSC52_BYTES, copy, osc52
-from lfm2chat.tui.terminal import modified_keys
+from lfm2chat.tui.terminal import kept_title, modified_keys, set_title
 
 CHILD = """
 import os, sys
@@ -39,6 +39,25 @@ def test_modified_keys_are_asked_for_and_given_back():
     with modified_keys(stream):
         assert stream.getvalue() == "\x1b[>4;1m"
     assert stream.getvalue() == "\x1b[>4;1m\x1b[>4;0m"
+
+
+def test_the_title_is_kept_and_given_back(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = io.StringIO()
+    with kept_title(stream):
+        assert stream.getvalue() == "\x1b[22;2t"
+    assert stream.getvalue() == "\x1b[22;2t\x1b]2;\x1b\\\x1b[23;2t"
+
+
+def test_a_title_carries_no_control_sequence_and_is_one_short_line(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    sequence = set_title("a\x1b]52;c;AAAA\x07\n\x9c\u202eb" + "c" * 500)
+    inside = sequence.removeprefix("\x1b]2;").removesuffix("\x1b\\")
+    assert sequence.startswith("\x1b]2;a")
+    assert inside.isprintable()
+    assert len(inside) <= 81
+    monkeypatch.setenv("TERM", "linux")
+    assert set_title("x") == ""
 
 
 def test_a_terminal_that_is_gone_is_no_error():

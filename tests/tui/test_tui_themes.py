@@ -6,9 +6,23 @@ import pytest
 from textual.color import Color
 
 from lfm2chat.errors import SettingsError
-from lfm2chat.tui.theme import load_themes, packaged_themes, read_theme
+from lfm2chat.tui.theme import key_line, load_themes, packaged_themes, read_theme
 
-NAMES = ["dawn", "dusk", "high-contrast", "terminal"]
+NAMES = [
+    "dawn",
+    "dusk",
+    "ember",
+    "frost",
+    "graphite",
+    "harbour",
+    "heather",
+    "high-contrast",
+    "high-contrast-light",
+    "meadow",
+    "moss",
+    "sand",
+    "terminal",
+]
 GOOD = packaged_themes() / "dusk.toml"
 
 
@@ -29,8 +43,19 @@ def test_the_packaged_themes_load():
     assert found.errors == ()
 
 
-@pytest.mark.parametrize(("name", "least"), [("dusk", 4.5), ("dawn", 4.5), ("high-contrast", 7.0)])
-def test_every_text_colour_can_be_read_on_every_ground(name, least):
+def test_there_are_dark_and_light_ones_two_of_high_contrast_and_one_of_the_terminals_colours():
+    themes = load_themes([packaged_themes()]).themes
+    plain = [theme for name, theme in themes.items() if not theme.ansi and "high" not in name]
+    assert sum(theme.dark for theme in plain) >= 4
+    assert sum(not theme.dark for theme in plain) >= 4
+    assert themes["high-contrast"].dark
+    assert not themes["high-contrast-light"].dark
+    assert [name for name, theme in themes.items() if theme.ansi] == ["terminal"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "terminal"])
+def test_every_text_colour_can_be_read_on_every_ground(name):
+    least = 7.0 if "high-contrast" in name else 4.5
     theme = load_themes([packaged_themes()]).themes[name]
     texts = [theme.foreground, theme.primary, theme.secondary, theme.accent, theme.success]
     texts += [theme.warning, theme.error, theme.variables["muted"]]
@@ -44,10 +69,20 @@ def test_every_text_colour_can_be_read_on_every_ground(name, least):
             assert contrast(text, variables[ground]) >= least, (name, text, ground)
         for text in [variables["muted"], theme.accent, theme.success]:
             assert contrast(text, variables[ground]) >= 4.5, (name, text, ground)
+    for ground in ("screen-selection-background", "input-selection-background"):
+        assert contrast(theme.foreground, variables[ground]) >= 4.5, (name, ground)
+    assert contrast(variables["footer-key-foreground"], theme.background) >= least
+    assert contrast(variables["link-color"], theme.background) >= least
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), list(zip(NAMES, [(80, 24), (120, 36), (60, 20), (80, 24)], strict=True))
+    ("name", "size"),
+    [
+        ("dawn", (80, 24)),
+        ("harbour", (120, 36)),
+        ("terminal", (60, 20)),
+        ("high-contrast", (80, 24)),
+    ],
 )
 async def test_the_app_draws_in_every_theme(app, service, wait, name, size):
     service.store_conversation("x", ["a", "# h\n\n- `c`\n\n```python\nx = 1\n```\n\n|a|\n|-|\n|b|"])
@@ -94,6 +129,39 @@ def test_a_mistake_names_the_file_and_the_key(tmp_path, old, new, key):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('label = "x"\n\ndark = 3\n[colors]\n', "line 3: dark"),
+        ('label = "x"\n[colors]\n# a\nprimary = "nope"\n', "line 2: colors.secondary is missing"),
+        ("fonts = 1\n", "line 1: fonts"),
+        ('a = "b\n', "line 1"),
+        ('[colors]\n"primary" = 3\n', "line 1: colors.secondary"),
+    ],
+)
+def test_a_mistake_names_its_line(tmp_path, text, line):
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=line):
+        read_theme(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [("a", 1), ("[b]", 3), ("b.a", 4), ("b.c-d", 5), ("[e]", 2), ("e.f", 2), ("nowhere", None)],
+)
+def test_keys_are_found_in_their_tables(key, line):
+    text = "a = 1\ne = { f = 1 }\n[ b ]\n  a = 2\n'c-d' = \"b.x = 1\"\n"
+    assert key_line(text, key) == line
+
+
+def test_a_wrong_colour_is_found_in_the_line_where_it_stands(tmp_path):
+    path = write(tmp_path, 'muted = "#989cb3"', 'muted = "grayish"')
+    number = path.read_text(encoding="utf-8").split("\n").index('muted = "grayish"') + 1
+    with pytest.raises(SettingsError, match=f"line {number}: variables.muted"):
+        read_theme(path)
+
+
 def test_a_theme_of_the_user_replaces_ours_and_a_broken_one_harms_no_other(tmp_path):
     (tmp_path / "dusk.toml").write_text(
         GOOD.read_text(encoding="utf-8").replace("#a3b4f5", "#ffffff"), encoding="utf-8"
@@ -105,8 +173,43 @@ def test_a_theme_of_the_user_replaces_ours_and_a_broken_one_harms_no_other(tmp_p
     assert len(found.errors) == 1
 
 
+async def test_a_theme_in_use_is_read_again_when_its_file_changes(app, service, wait, tmp_path):
+    app.paths.user_themes.mkdir(parents=True)
+    async with app.run_test(notifications=True) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        path = write(app.paths.user_themes, 'background = "#15161e"', 'background = "#101010"')
+        await wait(pilot, lambda: "mine" in app.theme_labels)
+        app.choose_theme("mine")
+        await wait(pilot, lambda: app.chat.styles.background == Color.parse("#101010"))
+        good = path.read_text(encoding="utf-8")
+        # A broken file is told about, and what was good stays on the screen.
+        path.write_text(good.replace('"#101010"', '"greenish"'), encoding="utf-8")
+        await wait(pilot, lambda: any("greenish" in said.message for said in app._notifications))
+        said = next(said.message for said in app._notifications if "greenish" in said.message)
+        assert str(path) in said
+        assert "colors.background" in said
+        assert app.chat.styles.background == Color.parse("#101010")
+        path.write_text(good.replace('"#101010"', '"#202020"'), encoding="utf-8")
+        await wait(pilot, lambda: app.chat.styles.background == Color.parse("#202020"))
+        path.unlink()
+        await wait(pilot, lambda: "mine" not in app.theme_labels)
+        assert app.theme == "mine"
+
+
+async def test_ours_is_back_when_the_file_that_replaced_it_is_gone(app, service, wait):
+    app.paths.user_themes.mkdir(parents=True)
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        ground = app.chat.styles.background
+        path = write(app.paths.user_themes, 'background = "#15161e"', 'background = "#303030"')
+        path = path.rename(path.with_name("dusk.toml"))
+        await wait(pilot, lambda: app.chat.styles.background == Color.parse("#303030"))
+        path.unlink()
+        await wait(pilot, lambda: app.chat.styles.background == ground)
+
+
 async def test_a_theme_that_is_not_there_is_said_and_ours_is_used(app, service, wait):
-    app._settings = app._settings.changed(theme="nope")
+    app.settings = app.settings.changed(theme="nope")
     app._load_themes()
     async with app.run_test() as pilot:
         await wait(pilot, lambda: app._notifications)

@@ -5,8 +5,8 @@ import pytest
 from lfm2chat.chat.turns import Message, MessageStatus, Role
 from lfm2chat.spec import FinishReason, Timing
 from lfm2chat.tui import wording
+from lfm2chat.tui.keymap import key_name
 from lfm2chat.tui.keys import COMMANDS
-from lfm2chat.tui.widgets.keybar import key_name
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class ConversationCommands(ChatBase):
         following = self.list.neighbour(key, 1) or self.list.neighbour(key, -1)
         self._desk.delete(key)
         self._conversations = [entry for entry in self._conversations if entry.id != key]
-        self._say("Moved to the trash. F9 brings it back.")
+        self._say(f"Moved to the trash. {self._state.keymap.shown('restore')} brings it back.")
         elsewhere = following is None or following in self._state.panes
         await self._open(self._state.new_key() if following is None or elsewhere else following)
 

@@ -97,6 +97,7 @@ class ChatBase(ChatRegions):
     def _show_list(self) -> None:
         writing = frozenset(turn.key for turn in self._state.live.values())
         self.list.show(self._conversations, shown=self._state.shown, writing=writing)
+        self.title = self.list.title_of(self._state.shown)
 
     def _show_sampling(self) -> None:
         if self._desk is not None:

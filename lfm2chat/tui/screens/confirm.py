@@ -24,7 +24,8 @@ class YesScreen(ModalScreen[bool]):
     CSS_PATH = "confirm.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "Yes", show=False),
-        Binding("escape,f3", "leave", "Cancel", show=False),
+        Binding("escape", "leave", "Cancel", show=False),
+        Binding("f3", "leave", "Cancel", show=False, id="models"),
     ]
 
     def action_accept(self) -> None:

@@ -70,7 +70,8 @@ class ModelsScreen(ModalScreen[Choice | None]):
 
     CSS_PATH = "models.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f3", "leave", "Cancel", show=False),
+        Binding("escape", "leave", "Cancel", show=False),
+        Binding("f3", "leave", "Cancel", show=False, id="models"),
         Binding("delete,x", "remove", "Remove", show=False),
         Binding("v", "verify", "Verify", show=False),
         Binding("a", "add", "Add a folder", show=False),

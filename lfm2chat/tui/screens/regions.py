@@ -5,8 +5,10 @@ The regions, what of them is shown at which width, and the commands that concern
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
+from textual import constants
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -15,6 +17,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from lfm2chat.settings import Settings
+from lfm2chat.tui.appearance import WIDE
+from lfm2chat.tui.keymap import keymap_of, no_key
 from lfm2chat.tui.keys import COMMANDS, Command
 from lfm2chat.tui.messages import Failure
 from lfm2chat.tui.repaint import repaint_by_parts
@@ -27,12 +31,12 @@ from lfm2chat.tui.widgets.status import StatusLine
 from lfm2chat.tui.widgets.transcript import Transcript
 from lfm2chat.tui.widgets.waiting import WaitingList
 
-# Below this width the list and the sampling controls are shown only when asked for, one at a time.
-WIDE = 100
 # Commands that the app itself carries out.
-_OF_THE_APP = ("quit", "palette", "copy_or_quit", "models")
+_OF_THE_APP = ("quit", "palette", "copy_or_quit", "models", "jump", "settings", "help")
 
 
+# Settings that say how the regions look.
+OF_THE_REGIONS = ("sidebar", "sampling_panel", "compact", "animations")
 # The editor has meanings of its own for these keys.
 _BEFORE_THE_EDITOR = ("quit", "temporary")
 
@@ -46,7 +50,7 @@ def registry_bindings() -> list[BindingType]:
     """The bindings of the commands that work everywhere, from the one registry."""
     return [
         Binding(
-            ",".join(entry.keys),
+            ",".join(entry.keys) or no_key(entry.id),
             action_of(entry),
             entry.label,
             show=entry.footer,
@@ -55,7 +59,7 @@ def registry_bindings() -> list[BindingType]:
             priority=entry.id in _BEFORE_THE_EDITOR,
         )
         for entry in COMMANDS
-        if entry.scope == "app" and entry.keys
+        if entry.scope == "app"
     ]
 
 
@@ -65,28 +69,39 @@ class ChatRegions(Screen[None]):
     CSS_PATH = "screens/chat.tcss"  # beside the class that joins the parts
     AUTO_FOCUS = "#prompt-area"
     BINDINGS: ClassVar[list[BindingType]] = registry_bindings()
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
-        (0, "-narrow"),
-        (80, "-normal"),
-        (WIDE, "-wide"),
-        (140, "-huge"),
-    ]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012 - as above
 
     def __init__(self, *, settings: Settings) -> None:
         super().__init__()
         repaint_by_parts(self)
         # None: as the width has it; otherwise what the user wants.
-        self._sidebar_wanted: bool | None = None if settings.sidebar else False
-        self._panel_wanted = settings.sampling_panel
+        self._sidebar_wanted: bool | None = None
+        self._panel_wanted = False
         self.list = ConversationList(id="list")
         self.panes = Panes(id="panes")
         self.prompt = Prompt(id="prompt")
-        self.prompt.area.cursor_blink = settings.animations
         self.panel = SamplingPanel(id="panel")
         self.waiting = WaitingList(id="waiting")
         self.status = StatusLine(id="status")
         self.keybar = KeyBar(id="keys")
+        for name in OF_THE_REGIONS:
+            self.take_setting(settings, name)
+
+    def take_setting(self, settings: Settings, name: str) -> None:
+        """Look as ``settings`` say, in what setting ``name`` is about."""
+        match name:
+            case "sidebar":
+                self._sidebar_wanted = None if settings.sidebar else False
+            case "sampling_panel":
+                self._panel_wanted = settings.sampling_panel
+            case "compact":
+                self.set_class(settings.compact, "-compact")
+            case "animations":
+                moving = settings.animations and constants.TEXTUAL_ANIMATIONS != "none"
+                self.prompt.area.cursor_blink = moving
+            case _:
+                return
+        if self.is_mounted:
+            self._lay_out()
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="body"):
@@ -103,12 +118,21 @@ class ChatRegions(Screen[None]):
         yield self.keybar
 
     async def on_mount(self) -> None:
+        self._prefer_chosen_keys()
         self._lay_out()
 
     @property
     def transcript(self) -> Transcript:
         """The conversation in the active pane."""
         return self.panes.active.transcript
+
+    def _prefer_chosen_keys(self) -> None:
+        """The keys that the user chose work in the prompt too, whatever the editor does there."""
+        chosen = keymap_of(self.app).changed
+        for key, bindings in list(self._bindings.key_to_bindings.items()):
+            self._bindings.key_to_bindings[key] = [
+                replace(entry, priority=entry.priority or entry.id in chosen) for entry in bindings
+            ]
 
     def _lay_out(self) -> None:
         wide = self.app.size.width >= WIDE
@@ -118,10 +142,6 @@ class ChatRegions(Screen[None]):
 
     def on_resize(self) -> None:
         self._lay_out()
-
-    def action_help(self) -> None:
-        """Show every key."""
-        self.app.push_screen("help")
 
     def action_sampling(self) -> None:
         """Show or hide the sampling controls."""

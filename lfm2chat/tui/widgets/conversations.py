@@ -63,6 +63,13 @@ class ConversationList(OptionList):
             )
         self._put_cursor(cursor)
 
+    def title_of(self, key: int) -> str:
+        """The title of a listed conversation, on one line; empty for a temporary one."""
+        for entry in self._conversations:
+            if entry.id == key and not is_temporary(key):
+                return one_line(entry.title, TITLE_LENGTH)
+        return ""
+
     def neighbour(self, key: int, step: int) -> int | None:
         """The conversation ``step`` rows below ``key`` (above for negative), or None.
 

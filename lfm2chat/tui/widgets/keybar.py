@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 from textual.content import Content
 from textual.events import Click
+from textual.geometry import Offset
 from textual.widgets import Static
 
-from lfm2chat.tui.keys import COMMANDS, Command
+from lfm2chat.tui.keymap import Keymap, key_name, keymap_of
+from lfm2chat.tui.keys import Command
 
 # In what order they are kept when the width runs short; the rest follows in registry order.
 KEEP_FIRST = ("stop", "help", "new", "models", "quit", "palette", "sampling", "sidebar")
-KEY_NAMES = {
-    "escape": "Esc",
-    "pageup": "PgUp",
-    "pagedown": "PgDn",
-    "enter": "Enter",
-    "backslash": "\\",
-}
-
-
-def key_name(key: str) -> str:
-    """A key as people read it: ``ctrl+n`` is ``^n``, ``f1`` is ``F1``, ``escape`` is ``Esc``."""
-    if key in KEY_NAMES:
-        return KEY_NAMES[key]
-    modifier, _, rest = key.rpartition("+")
-    name = KEY_NAMES.get(rest, rest)
-    if modifier == "ctrl" and len(name) == 1:
-        return f"^{name}"
-    if not modifier:
-        return name.upper() if name.startswith("f") and name[1:].isdigit() else name
-    arrows = {"up": "↑", "down": "↓"}
-    return "+".join([*(part.capitalize() for part in modifier.split("+")), arrows.get(name, name)])
 
 
 class KeyBar(Static):
@@ -58,9 +42,19 @@ class KeyBar(Static):
             if start <= offset.x < end:
                 self.app.simulate_key(command.keys[0])
 
+    def places(self) -> list[tuple[Offset, Callable[[], Awaitable[object]]]]:
+        """Where its keys stand, and what they do."""
+        return [
+            (Offset(start, 0), partial(self._press, command.keys[0]))
+            for start, _, command in self._places
+        ]
+
+    async def _press(self, key: str) -> None:
+        self.app.simulate_key(key)
+
     def _draw(self) -> None:
         width = self.content_size.width
-        shown = _fitting(width)
+        shown = _fitting(keymap_of(self.app), width)
         pieces: list[Content] = []
         self._places = []
         column = 0
@@ -80,9 +74,9 @@ class KeyBar(Static):
         )
 
 
-def _fitting(width: int) -> list[Command]:
+def _fitting(keymap: Keymap, width: int) -> list[Command]:
     """The footer's commands that fit into ``width`` columns, in registry order."""
-    footer = [command for command in COMMANDS if command.footer]
+    footer = [command for command in keymap.commands if command.footer and command.keys]
     order = sorted(
         footer,
         key=lambda command: KEEP_FIRST.index(command.id) if command.id in KEEP_FIRST else 99,

@@ -21,10 +21,13 @@ from textual.strip import Strip
 from textual.widgets import Static, TextArea
 
 from lfm2chat.chat.text import safe
+from lfm2chat.tui.keymap import keymap_of
 from lfm2chat.tui.state import Draft
 from lfm2chat.tui.wording import size
 
-PLACEHOLDER = "Message   Enter sends · Ctrl+J new line"
+PLACEHOLDER = "Message   {send} sends · {newline} new line"
+# How xterm's modifyOtherKeys report of shift+enter arrives, and what else people press for it.
+SAME_KEY = {"shift+\r": "shift+enter", "alt+enter": "shift+enter"}
 MOST_ROWS = 10
 # Longer texts make each key slow (a line of 100 kB: 0.4 s a key), so they become chips.
 LONGEST_EDIT = 32_000
@@ -65,8 +68,13 @@ class PromptArea(TextArea):
             show_line_numbers=False,
             tab_behavior="focus",
             highlight_cursor_line=False,
-            placeholder=PLACEHOLDER,
             compact=True,
+        )
+
+    def on_mount(self) -> None:
+        keymap = keymap_of(self.app)
+        self.placeholder = PLACEHOLDER.format(
+            send=keymap.spelled("send"), newline=keymap.spelled("newline")
         )
 
     def render_lines(self, crop: Region) -> list[Strip]:
@@ -92,13 +100,13 @@ class PromptArea(TextArea):
         super().notify_style_update()
 
     async def _on_key(self, event: Key) -> None:
-        if event.key == "enter":
+        keymap = keymap_of(self.app)
+        if keymap.has("send", event.key):
             event.stop()
             event.prevent_default()
             if not self._continue_line():
                 self.post_message(self.Sent())
-        # "shift+\r" is how xterm's modifyOtherKeys report of shift+enter arrives.
-        elif event.key in ("ctrl+j", "shift+enter", "alt+enter", "shift+\r"):
+        elif keymap.has("newline", SAME_KEY.get(event.key, event.key)):
             event.stop()
             event.prevent_default()
             self.insert("\n")

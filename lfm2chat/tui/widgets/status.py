@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.content import Content
+from textual.geometry import Offset
 from textual.widgets import Static
 
 from lfm2chat.tui.widgets.foreign import foreign
@@ -58,8 +60,15 @@ class StatusLine(Static):
     def on_resize(self) -> None:
         self._draw()
 
-    def on_click(self) -> None:
-        self.app.simulate_key("f3")
+    async def on_click(self) -> None:
+        await self._open_models()
+
+    def places(self) -> list[tuple[Offset, Callable[[], Awaitable[object]]]]:
+        """Its one place: the model."""
+        return [(Offset(0, 0), self._open_models)]
+
+    async def _open_models(self) -> None:
+        await self.app.run_action("app.models")
 
     def _line(self, width: int) -> Content:
         status = self._status

@@ -7,8 +7,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from lfm2chat.tui.keys import command
-from lfm2chat.tui.widgets.keybar import key_name
+from lfm2chat.tui.keymap import Keymap, keymap_of
 
 FIRST_KEYS = ("send", "newline", "stop", "new", "models", "help")
 SHORT = {
@@ -22,7 +21,7 @@ SHORT = {
 
 
 TEMPORARY_NOTE = "Temporary: gone when the app is closed."
-GUIDE_NOTE = "The guide knows lfm2chat; F3 brings the others."
+GUIDE_NOTE = "The guide knows lfm2chat; {models} brings the others."
 
 
 class Welcome(Vertical):
@@ -36,21 +35,22 @@ class Welcome(Vertical):
             markup=False,
         )
         yield Static(Content("Nothing you write leaves it."), classes="welcome-note", markup=False)
-        yield Static(_keys(), classes="welcome-keys", markup=False)
+        yield Static(_keys(keymap_of(self.app)), classes="welcome-keys", markup=False)
         yield Static("", id="welcome-note", markup=False)
 
     def describe(self, *, guide: bool, temporary: bool) -> None:
         """Say what people should know: that the ``guide`` answers, that nothing is kept."""
-        note = TEMPORARY_NOTE if temporary else GUIDE_NOTE if guide else ""
+        models = keymap_of(self.app).shown("models")
+        note = TEMPORARY_NOTE if temporary else GUIDE_NOTE.format(models=models) if guide else ""
         line = self.query_one("#welcome-note", Static)
         line.display = bool(note)
         line.update(Content(note))
 
 
-def _keys() -> Content:
+def _keys(keymap: Keymap) -> Content:
     cells = [
         Content.assemble(
-            (key_name(command(name).keys[0]).rjust(5), "bold $primary"),
+            (keymap.shown(name).rjust(5), "bold $primary"),
             "  ",
             (SHORT[name].ljust(16), "$muted"),
         )
