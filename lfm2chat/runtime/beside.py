@@ -33,7 +33,7 @@ MOST_TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """The loaded model with its contexts, live and saved, and where its prompts' messages end."""
+    """A loaded model with its contexts, live and saved, and where its prompts' messages end."""
 
     loaded: LoadedModel
     contexts: WarmContexts

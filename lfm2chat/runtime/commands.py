@@ -68,7 +68,7 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Prime:
     """Read ahead, in place of what was read ahead before: ``prompt_ids`` are what the next prompt
-    is likely to be, by ``model`` and the tokenizer of that hash. A turn that begins ends it.
+    is likely to be, by ``model`` and the tokenizer of that hash. A turn of that model ends it.
 
     ``stored`` says that the conversation is, so that its context may come from the disk.
     """
@@ -88,7 +88,9 @@ class ForgetConversation:
 
 @dataclass(frozen=True, slots=True)
 class TellWarm:
-    """Tell which messages of a conversation in ``store`` are warm, once no turn is running."""
+    """Tell which messages of a conversation in ``store`` are warm in the selected model,
+    once no turn is running.
+    """
 
     store: Store
     conversation_id: int

@@ -1,8 +1,8 @@
 """Reading ahead: what a prompt will hold is read while it is still typed.
 
 A seed promises the same text, and numbers differ in their last bits with the length of the passes
-that read a prompt. So only what a turn would read in the very same passes is read ahead: whole
-chunks, from the place where the turn will begin; and each chunk's end is a place to come back to.
+that read a prompt. So only what a turn that is alone would read in the very same passes is read
+ahead: whole chunks, from where it will begin; and each chunk's end is a place to come back to.
 It is read into a copy of the context: live ones stay as they are, and nothing is ever saved.
 Owned and used by the worker's thread alone.
 """

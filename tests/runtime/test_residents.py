@@ -1,16 +1,23 @@
 """Several models in memory: each answers for whoever asks it, while there is room."""
 
+import time
+
 import pytest
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.runtime import loaded
+from lfm2chat.runtime.commands import Prime
 from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     ModelLoading,
     PrefillProgress,
+    Scored,
+    ScoreEnded,
     TextDelta,
     TurnFailed,
     TurnFinished,
+    WarmPlaces,
 )
 from lfm2chat.spec import SamplingParams
 
@@ -181,3 +188,83 @@ def test_a_deleted_conversation_is_forgotten_by_every_model(run_service, make_mo
     for resident in running.service._worker._residents:
         held = {context.conversation_id for context in resident.memory.contexts._contexts}
         assert conversation not in held
+
+
+# --- what is done beside turns is of the selected model ------------------------------------------
+
+
+def wait_until(true):
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_what_was_read_ahead_is_still_there_after_another_model_has_answered(
+    run_service, make_model
+):
+    make_model("Stranger")
+    running = run_service()
+    ask(running, QUESTION, model="Stranger")
+    notes = Attachment("notes.txt", "".join(f"Line {i}: {i * 37 % 101}.\n" for i in range(60)))
+    worker = running.service._worker
+    running.service.prime(None, "What is in the notes", [notes])
+    wait_until(lambda: (one := worker._beside._prime) and one._primed and worker._idle)
+
+    ask(running, QUESTION, model="Stranger")
+    turn = running.service.submit("What is in the notes?", attachments=[notes], sampling=SHORT)
+
+    assert running.finish(turn).timing.cached_tokens >= 256
+    assert worker._beside._prime is None
+
+
+def test_a_model_without_room_comes_though_the_lens_is_on_the_one_that_goes(
+    run_service, make_model, crowded
+):
+    make_model("Stranger")
+    running = run_service()
+    long = SamplingParams(temperature=5.0, min_p=0.0, max_new_tokens=400, seed=1)
+    answer = ask(running, QUESTION, sampling=long).message
+    request = running.service.lens(answer.conversation_id, answer.id)
+
+    assert ask(running, QUESTION, model="Stranger").message.model == "Stranger"
+    assert [e.request for e in running.seen(Scored) + running.seen(ScoreEnded)] == [request]
+    assert names(running) == ["Stranger"]
+
+
+def test_the_lens_brings_the_selected_model_back_and_reading_ahead_does_not(
+    run_service, make_model, crowded
+):
+    make_model("Stranger")
+    running = run_service()
+    answer = ask(running, QUESTION).message
+    ask(running, QUESTION, model="Stranger")
+
+    running.service._worker.put(Prime("guide", answer.tokenizer_hash, tuple(range(400))))
+    ask(running, QUESTION, model="Stranger")
+    assert names(running) == ["Stranger"]
+
+    running.service.lens(answer.conversation_id, answer.id)
+    assert running.wait_for(Scored, ScoreEnded).model == "guide"
+    assert names(running) == ["guide"]
+
+
+def test_a_turn_tells_what_is_warm_in_its_model_and_a_question_what_is_in_the_selected_one(
+    run_service, make_model
+):
+    make_model("Stranger")
+    running = run_service()
+
+    def warm():
+        return running.wait_for(WarmPlaces).message_ids
+
+    first = ask(running, QUESTION).message
+    assert first.id in warm()
+    second = ask(running, "Who are you?", first.conversation_id, "Stranger").message
+    assert {first.id, second.parent_id} <= warm()
+    running.service.tell_warm(first.conversation_id)
+    assert first.id in (told := warm())
+    assert second.id not in told
+    running.service.select_model("Stranger")
+    running.service.tell_warm(first.conversation_id)
+    assert second.parent_id in warm()

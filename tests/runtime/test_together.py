@@ -14,6 +14,7 @@ from lfm2chat.runtime.events import PrefillProgress, TextDelta, TurnFailed, Turn
 from lfm2chat.runtime.loaded import load_model
 from lfm2chat.runtime.models import guide_entry
 from lfm2chat.runtime.places import Places
+from lfm2chat.runtime.primed import PrimeSequence
 from lfm2chat.runtime.session import TurnSequence
 from lfm2chat.runtime.together import SEPARATE_ROUNDS, Turns
 from lfm2chat.runtime.warm import WarmContexts
@@ -68,7 +69,7 @@ class Room:
         self.turns = Turns(loaded, self.contexts)
         self.events = []
 
-    def ask(self, number, question, sampling=GREEDY):
+    def ask(self, number, question, sampling=GREEDY, primed=None):
         messages = (PromptMessage(Role.USER, question),)
         command = RunTurn(turn=number, messages=messages, sampling=sampling)
         turn = TurnSequence(
@@ -76,6 +77,7 @@ class Room:
             InMemory(self.loaded, self.contexts, None, Places()),
             settings=Settings(),
             emit=self.events.append,
+            primed=primed,
             limit_s=self.turns.limit_s,
         )
         self.turns.add(turn)
@@ -236,6 +238,23 @@ def test_copies_of_a_prompt_answer_as_the_one_that_read_it(room):
 
     answers = {room.ended(number).message.token_ids for number in range(3)}
     assert answers == {room.alone(PASTE + QUESTIONS[0])}
+
+
+def test_answers_to_a_prompt_that_was_read_ahead_share_that(room):
+    prompt = room.guide.template.build([PromptMessage(Role.USER, PASTE)]).ids
+    ahead = PrimeSequence(room.loaded, room.contexts, saved=None, urgent=lambda: False)
+    ahead.aim(prompt)
+    while ahead.step():
+        pass
+    room.ask(1, PASTE, primed=ahead.take())
+    room.ask(2, PASTE)
+    room.run()
+
+    timings = [room.ended(number).timing for number in (1, 2)]
+    assert timings[0].cached_tokens >= 256
+    assert timings[1].prefilled_tokens <= 32
+    for number in (1, 2):
+        assert room.ended(number).message.token_ids == room.alone(PASTE)
 
 
 def test_a_prompt_whose_reader_is_stopped_is_read_by_the_next(room):
