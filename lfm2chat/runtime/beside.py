@@ -68,6 +68,10 @@ class Beside:
         self._prime: PrimeSequence | None = None
         self._untitled: dict[int, _Untitled] = {}
 
+    def take_settings(self, settings: Settings) -> None:
+        """Go by ``settings`` from now on. Any thread."""
+        self._settings = settings
+
     def obey(self, command: Score | Prime, memory: InMemory | None) -> None:
         """Begin what is asked for; ``memory`` of None: no model is loaded."""
         match command:

@@ -114,6 +114,10 @@ class PromptCounter:
         self._sight_of_name = ""
         self._branch: tuple[Conversation, tuple[Message, ...]] | None = None
 
+    def take_settings(self, settings: Settings) -> None:
+        """Go by ``settings`` from the next question on."""
+        self._settings = settings
+
     def count(self, draft: Draft) -> Future[TokenCount | None]:
         """What the turn would take. Errors of ours come with the future."""
         return self._ask("count", draft, self._count)

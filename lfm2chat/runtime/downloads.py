@@ -48,6 +48,10 @@ class Downloads:
         self._stop = threading.Event()
         self._name = ""
 
+    def take_settings(self, settings: Settings) -> None:
+        """Go by ``settings`` from the next download on."""
+        self._settings = settings
+
     @property
     def running(self) -> str:
         """The name of the model that is being downloaded; empty while none is."""

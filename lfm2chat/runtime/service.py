@@ -134,6 +134,15 @@ class ChatService(Conversations, BesideTurns):
                 store.close()
         return ended
 
+    def take_settings(self, settings: Settings) -> None:
+        """Go by ``settings`` from now on: the next turn, the next download, the next model that is
+        loaded. What is loaded stays as it is.
+        """
+        self._settings = settings
+        self._counter.take_settings(settings)
+        self.downloads.take_settings(settings)
+        self._worker.take_settings(settings)
+
     # --- turns ------------------------------------------------------------------------------
 
     def submit(

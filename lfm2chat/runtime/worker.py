@@ -55,7 +55,8 @@ class ModelWorker:
     A turn without a model of its own goes to the selected one: the last that a
     :class:`LoadModel` has brought.
 
-    Any thread may call :meth:`put` and :meth:`join`; all else happens on the worker's thread.
+    Any thread may call :meth:`put`, :meth:`take_settings` and :meth:`join`; all else happens on
+    the worker's thread.
     """
 
     def __init__(
@@ -95,6 +96,11 @@ class ModelWorker:
     def start(self) -> None:
         """Start the thread; it loads nothing until it is told to."""
         self._thread.start()
+
+    def take_settings(self, settings: Settings) -> None:
+        """Go by ``settings`` from the next turn, and the next model that is loaded, on."""
+        self._settings = settings
+        self._beside.take_settings(settings)
 
     def put(self, command: Command) -> None:
         """Queue ``command``; returns at once. Any thread."""

@@ -190,7 +190,7 @@ class Lfm2ChatApp(AppearanceApp):
                     self.ring(looked_at=key == self.state.shown)
 
     def look_changed(self, name: str) -> None:
-        self.chat.take_setting(self.settings, name)
+        self.chat.settings_changed(self.settings, name)
         if name == "terminal_title":
             self.name_terminal(self.chat.title)
 

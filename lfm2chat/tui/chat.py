@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.settings import Settings
+from lfm2chat.tui.commands.context import ContextCommands
 from lfm2chat.tui.commands.conversations import ConversationCommands
 from lfm2chat.tui.commands.lens import LensCommands
 from lfm2chat.tui.commands.panes import PaneCommands
@@ -21,6 +23,7 @@ class ChatScreen(
     ConversationCommands,
     VersionCommands,
     LensCommands,
+    ContextCommands,
     PaneCommands,
     SamplingCommands,
 ):
@@ -46,3 +49,11 @@ class ChatScreen(
             # The user was faster than the disk: what was begun stays on the screen.
             await self._open(self._state.shown, at_start=True)
             self._starting = False
+
+    def settings_changed(self, settings: Settings, name: str) -> None:
+        """Go by ``settings`` from now on; setting ``name`` changed."""
+        self.take_setting(settings, name)
+        if self._desk is not None:
+            self._desk.take_settings(settings)
+            if name == "sampling":
+                self._show_sampling()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Conversation, Message, Role
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.service import ChatService
@@ -100,6 +101,25 @@ class Desk:
             turn.stopping = True
             self._service.cancel(turn.turn)
         return bool(running)
+
+    async def context_map(self, key: int, draft: Draft) -> ContextMap | None:
+        """What fills the context of a conversation with what is typed; None where it was asked
+        again meanwhile.
+
+        Raises:
+            Lfm2ChatError: It cannot be counted.
+        """
+        # One that has not begun has no number.
+        number = key if key > 0 else None
+        asked = self._service.context_map(
+            number, draft.joined(), sampling=self._state.sampling.get(key)
+        )
+        return await asyncio.wrap_future(asked)
+
+    def take_settings(self, settings: Settings) -> None:
+        """Go by ``settings`` from now on."""
+        self._settings = settings
+        self._service.take_settings(settings)
 
     def lens(self, message: Message) -> int:
         """Ask how sure the model is of each token of an answer; the number of the request."""

@@ -65,6 +65,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("next_version", (), "Version after", "Show the version after this one."),
     Command("tree", ("ctrl+t",), "Versions", "Show every version of every message."),
     Command("lens", (), "Token lens", "Show how sure the model was of each token."),
+    Command("context", (), "Context", "Show what fills the context, and what is done about it."),
     Command("fork", (), "Fork", "Go on from a message in a new conversation."),
     Command("delete_message", (), "Hide message", "Hide a message and what is below it."),
     Command(

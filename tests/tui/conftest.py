@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import Lfm2ChatError, ModelError
 from lfm2chat.hub.upkeep import Checked
@@ -148,6 +149,7 @@ class ScriptedService:
             ModelEntry("LFM2-350M", Path("LFM2-350M"), 709_000_000),
         ]
         self.closed = False
+        self.context: ContextMap | None = None
         self.unsent = ""
         self.downloads = ScriptedDownloads(self)
         self.shelf = ScriptedShelf()
@@ -272,6 +274,13 @@ class ScriptedService:
 
     def messages(self, conversation_id: int) -> list[Message]:
         return list(self.branches[conversation_id])
+
+    def take_settings(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def context_map(self, conversation_id: int | None, text: str = "", **_: Any) -> Future[Any]:
+        self.calls.append(("map", conversation_id, text))
+        return done(self.context)
 
     def lens(self, conversation_id: int, message_id: int) -> int:
         self.calls.append(("lens", conversation_id, message_id))

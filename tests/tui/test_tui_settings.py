@@ -102,13 +102,13 @@ async def test_a_number_out_of_range_is_told_beside_its_field_and_not_kept(app, 
         assert not app.paths.config_file.exists()
 
 
-async def test_what_needs_a_start_says_so_and_leaving_a_field_keeps_it(app, service, wait):
+async def test_what_holds_later_says_so_and_leaving_a_field_keeps_it(app, service, wait):
     async with app.run_test() as pilot:
         await opened(app, pilot, wait)
         row = row_of(app, "threads")
         row.control.focus()
         await pilot.press("3", "down")
-        await wait(pilot, lambda: "next start" in told(row))
+        await wait(pilot, lambda: "next model that is loaded" in told(row))
         assert written(app).threads == 3
         row = row_of(app, "mirror")
         row.control.focus()

@@ -137,8 +137,10 @@ class ChatBase(ChatRegions):
     def _show_versions(self, key: int) -> None:
         """Number the versions in the headings of a conversation's messages."""
         siblings = self._state.siblings.get(key, {})
+        use = self._state.context.get(key)
         for pane in self._panes_of(key):
             pane.transcript.number_versions(siblings)
+            pane.transcript.mark_unseen(0 if use is None else use.left_out)
 
     async def _show_branch(self, key: int) -> None:
         """Show the branch that the store has as the shown one now. ``_changing`` is held."""

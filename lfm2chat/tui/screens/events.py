@@ -111,6 +111,7 @@ class ServiceEvents(ChatBase):
         message = event.message
         for pane in self._panes_of(turn.key):
             await pane.transcript.finish(message)
+            pane.transcript.mark_unseen(event.left_out)
         if turn.stopping or message.finish_reason is FinishReason.CANCELLED:
             self._return_queue(turn.key)
         elif self._desk is not None and self._state.running(turn.key) is None:

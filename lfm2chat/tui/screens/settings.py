@@ -20,10 +20,17 @@ from lfm2chat.settings import SCHEMA, Settings, defaults
 from lfm2chat.tui.widgets.foreign import ForeignText
 from lfm2chat.tui.widgets.setting import SettingRow
 
-# What takes effect at once; everything else does when the app starts.
-AT_ONCE = frozenset(
-    {"theme", "animations", "compact", "terminal_title", "bell", "sidebar", "sampling_panel"}
-)
+# What holds later than at once.
+LATER = {
+    "model": "from the next start on",
+    "keys": "from the next start on",
+    "saved_context_mb": "from the next start on",
+    "device": "for the next model that is loaded",
+    "precision": "for the next model that is loaded",
+    "threads": "for the next model that is loaded",
+    "context_tokens": "for the next model that is loaded",
+    "system_prompt": "for the next conversation",
+}
 LONGEST_PATH = 200
 LONGEST_MISTAKE = 300
 
@@ -107,7 +114,7 @@ class SettingsScreen(ModalScreen[None]):
                 row.say(one_line(mistake, LONGEST_MISTAKE))
             return False
         if row.is_mounted:
-            note = "" if name in AT_ONCE else "Kept; it holds from the next start on."
+            note = f"Kept; it holds {LATER[name]}." if name in LATER else ""
             row.show(value, note=note)
         return True
 

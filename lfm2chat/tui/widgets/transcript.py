@@ -35,6 +35,9 @@ LARGEST_WINDOW = 48
 NEAR_END = 3
 
 
+UNSEEN = "the model does not see above this"
+
+
 class Transcript(PlacedOnce, VerticalScroll):
     """The messages of one conversation, oldest first."""
 
@@ -97,6 +100,17 @@ class Transcript(PlacedOnce, VerticalScroll):
             versions = siblings.get(number, ())
             place = versions.index(number) + 1 if number in versions else 1
             view.number_version(place, len(versions))
+
+    def mark_unseen(self, count: int) -> None:
+        """Draw a line above the first message that the model sees, when ``count`` before it are
+        left out.
+        """
+        first = self._messages[count].id if 0 < count < len(self._messages) else None
+        for view in self.shown:
+            here = first is not None and view.message is not None and view.message.id == first
+            if here != view.has_class("-first-seen"):
+                view.set_class(here, "-first-seen")
+                view.border_title = Content(UNSEEN) if here else None
 
     async def add_waiting(self, text: str) -> None:
         """Show a message of the user that is not on the disk yet."""

@@ -1,0 +1,105 @@
+"""What fills the context, the line above which nothing is seen, the policy."""
+
+import pytest
+
+from lfm2chat.chat.attachments import Attachment
+from lfm2chat.chat.shares import ContextMap, Share
+from lfm2chat.chat.turns import Message, MessageStatus, Role
+from lfm2chat.runtime.events import TurnFinished
+from lfm2chat.settings import read_settings
+from lfm2chat.tui.context import Kind, bar, parts, totals
+
+FOUND = ContextMap(
+    system_tokens=10,
+    shares=(
+        Share(Role.USER, 100, (), seen=False),
+        Share(Role.ASSISTANT, 200, (), seen=False),
+        Share(Role.USER, 30, (400,), seen=True),
+        Share(Role.ASSISTANT, 50, (), seen=True),
+        Share(Role.USER, 7, (), seen=True),
+    ),
+    template_tokens=23,
+    prompt_tokens=520,
+    reserved=100,
+    limit=1000,
+    left_out=2,
+    fits=True,
+)
+
+
+def message(number, role, text, *files):
+    return Message(
+        number, 1, number - 1 or None, role, text, MessageStatus.DONE, 0.0, attachments=files
+    )
+
+
+BRANCH = [
+    message(1, Role.USER, "old"),
+    message(2, Role.ASSISTANT, "old answer"),
+    message(3, Role.USER, "new", Attachment("notes.md", "text/markdown", "x")),
+    message(4, Role.ASSISTANT, "new answer"),
+]
+
+
+def test_what_is_seen_is_kept_and_is_free_make_up_the_limit():
+    rows = parts(FOUND, BRANCH)
+    assert sum(totals(rows).values()) == FOUND.limit
+    assert totals(rows)[Kind.FILE] == 400
+    assert [row.text for row in rows if row.kind is Kind.FILE] == ["notes.md"]
+    assert rows[-4].text == "what is typed"
+    assert [row.seen for row in rows if row.kind is Kind.QUESTION] == [False, True, True]
+
+
+@pytest.mark.parametrize("width", [1, 6, 7, 8, 33, 200])
+def test_the_bar_is_as_wide_as_it_may_be_and_forgets_nothing(width):
+    cells = bar(totals(parts(FOUND, BRANCH)), width)
+    assert len(cells) == 7
+    assert sum(count for _, count in cells) == max(width, 7)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 36)])
+async def test_the_map_is_shown_and_the_policy_is_chosen(app, service, wait, size):
+    service.context = FOUND
+    conversation = service.store_conversation("c", [one.text for one in BRANCH])
+    async with app.run_test(size=size) as pilot:
+        await wait(pilot, lambda: app.state.shown == conversation.id)
+        await pilot.press(*"more")
+        await app.run_action("context", app.chat)
+        await wait(pilot, lambda: app.screen.query("#context"))
+        assert ("map", conversation.id, "more") in service.calls
+
+        def text():
+            return " ".join(str(part.render()) for part in app.screen.query("Static"))
+
+        await wait(pilot, lambda: "stop, and say so" in text())
+        assert "520 of 1000 tokens" in text()
+        assert "does not see above this" in text()
+        await pilot.press("p", "escape")
+        await wait(pilot, lambda: app.settings.context_policy == "roll")
+        await wait(pilot, lambda: service.settings.context_policy == "roll")
+        await wait(pilot, lambda: read_settings(app.paths.config_file).context_policy == "roll")
+
+
+async def test_a_line_stands_where_the_model_begins_to_see(app, service, wait):
+    service.store_conversation("c", ["q1", "a1", "q2", "a2"])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown > 0)
+        await pilot.press(*"q3", "enter")
+        await wait(pilot, lambda: service.turns)
+        turn = max(service.turns)
+        service.say(turn, "a3")
+        emit = service.emit
+
+        def rolled(event):
+            if isinstance(event, TurnFinished):
+                event = TurnFinished(
+                    event.turn, event.message, event.timing, event.context_used, left_out=2
+                )
+            emit(event)
+
+        service.emit = rolled
+        service.finish(turn)
+        await wait(pilot, lambda: app.chat.transcript.query(".-first-seen"))
+        (view,) = app.chat.transcript.query(".-first-seen")
+        assert view.source == "q2"
+        assert "does not see above" in str(view.border_title)
