@@ -78,6 +78,10 @@ class Residents:
     def __contains__(self, name: str) -> bool:
         return name in self._residents
 
+    def take_settings(self, settings: Settings) -> None:
+        """Load by ``settings`` from now on; what is in memory stays as it is. Any thread."""
+        self._settings = settings
+
     def get(self, name: str) -> Resident | None:
         """The model of that very name, or None; it counts as used now."""
         resident = self._residents.get(name)

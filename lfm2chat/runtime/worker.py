@@ -101,6 +101,7 @@ class ModelWorker:
         """Go by ``settings`` from the next turn, and the next model that is loaded, on."""
         self._settings = settings
         self._beside.take_settings(settings)
+        self._residents.take_settings(settings)
 
     def put(self, command: Command) -> None:
         """Queue ``command``; returns at once. Any thread."""

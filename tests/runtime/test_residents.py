@@ -19,6 +19,7 @@ from lfm2chat.runtime.events import (
     TurnFinished,
     WarmPlaces,
 )
+from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 
 SHORT = SamplingParams(max_new_tokens=5, seed=3)
@@ -144,6 +145,16 @@ def test_a_turn_for_a_model_that_is_not_there_fails_alone(run_service):
     assert [event.selected for event in running.seen(ModelFailed)] == [False]
     assert running.service.model_name == "guide"
     assert ask(running, QUESTION).message.model == "guide"
+
+
+def test_new_settings_hold_for_the_next_model_that_comes(run_service, make_model):
+    make_model("Stranger")
+    running = run_service()
+    running.service.take_settings(Settings().changed(context_tokens=777))
+    ask(running, QUESTION, model="Stranger")
+    told = [(event.model, event.context_tokens) for event in running.seen(ModelLoaded)]
+    assert told[1:] == [("Stranger", 777)]
+    assert told[0][1] != 777
 
 
 def test_broken_files_drive_nobody_out(run_service, make_model, crowded):
