@@ -147,6 +147,21 @@ def test_a_turn_for_a_model_that_is_not_there_fails_alone(run_service):
     assert ask(running, QUESTION).message.model == "guide"
 
 
+def test_another_model_may_answer_again_go_on_and_answer_an_edit(run_service, make_model):
+    make_model("Stranger")
+    running = run_service()
+    first = ask(running, QUESTION).message
+    number, branches = first.conversation_id, running.service.branches
+    turns = [
+        lambda: branches.regenerate(number, first.id, sampling=SHORT, model="Stranger")[0],
+        lambda: branches.continue_answer(number, first.id, sampling=SHORT, model="Stranger"),
+        lambda: branches.edit(number, first.parent_id, "No", sampling=SHORT, model="Stranger"),
+    ]
+    for begin in turns:
+        assert running.finish(begin()).message.model == "Stranger"
+    assert running.service.model_name == "guide"
+
+
 def test_new_settings_hold_for_the_next_model_that_comes(run_service, make_model):
     make_model("Stranger")
     running = run_service()
@@ -220,12 +235,12 @@ def test_what_was_read_ahead_is_still_there_after_another_model_has_answered(
     notes = Attachment("notes.txt", "".join(f"Line {i}: {i * 37 % 101}.\n" for i in range(60)))
     worker = running.service._worker
     running.service.prime(None, "What is in the notes", [notes])
-    wait_until(lambda: (one := worker._beside._prime) and one._primed and worker._idle)
+    wait_until(lambda: (prime := worker._beside._prime) and prime._primed and prime._primed.places)
 
     ask(running, QUESTION, model="Stranger")
     turn = running.service.submit("What is in the notes?", attachments=[notes], sampling=SHORT)
 
-    assert running.finish(turn).timing.cached_tokens >= 256
+    assert running.finish(turn).timing.cached_tokens > 0
     assert worker._beside._prime is None
 
 
@@ -266,16 +281,19 @@ def test_a_turn_tells_what_is_warm_in_its_model_and_a_question_what_is_in_the_se
     make_model("Stranger")
     running = run_service()
 
-    def warm():
-        return running.wait_for(WarmPlaces).message_ids
+    def warm(times):
+        """What was told the last of so many times; it may come before a turn's end does."""
+        while len(running.seen(WarmPlaces)) < times:
+            running.next_event()
+        return running.seen(WarmPlaces)[times - 1].message_ids
 
     first = ask(running, QUESTION).message
-    assert first.id in warm()
+    assert first.id in warm(1)
     second = ask(running, "Who are you?", first.conversation_id, "Stranger").message
-    assert {first.id, second.parent_id} <= warm()
+    assert {first.id, second.parent_id} <= warm(2)
     running.service.tell_warm(first.conversation_id)
-    assert first.id in (told := warm())
+    assert first.id in (told := warm(3))
     assert second.id not in told
     running.service.select_model("Stranger")
     running.service.tell_warm(first.conversation_id)
-    assert second.parent_id in warm()
+    assert second.parent_id in warm(4)
