@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lfm2chat
-from lfm2chat.chat.turns import MessageStatus
+from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.paths import Paths
 from lfm2chat.runtime import ChatService, Event
 from lfm2chat.runtime.recommend import prospects
@@ -32,12 +32,15 @@ CONVERSATIONS = (
     ("How do I download a larger model?",),
     ("What is lfm2chat?", "How do I switch to another model?", "And how do I stop an answer?"),
 )
+EDITED = "Which key stops an answer?"
 Keys = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture: its name, size in cells, theme, and the keys pressed before it is taken."""
+    """One picture: its name, size in cells, theme, and what is done before it is taken: keys,
+    commands (``:lens``), or waiting for what a selector finds (``?#lens-text``).
+    """
 
     name: str
     columns: int
@@ -52,8 +55,16 @@ SHOTS = (
     Shot("models", 100, 30, keys=("f3",)),
     Shot("temporary", 100, 30, keys=("f6",)),
     Shot("help", 100, 40, keys=("f1",)),
+    Shot("panes", 140, 36, keys=("ctrl+backslash", "ctrl+down", "ctrl+down")),
+    Shot("lens", 112, 34, keys=(":lens", "?#lens-text", "n", "n")),
+    Shot("versions", 112, 34, keys=("ctrl+up", "ctrl+up", "ctrl+up", "ctrl+t", "?#tree")),
+    Shot("context", 100, 30, keys=(":context", "?#context")),
+    Shot("presets", 112, 34, keys=(":presets", "?#listing")),
+    Shot("settings", 100, 36, keys=(":app.settings", "?#settings")),
     Shot("dawn", 112, 34, theme="dawn"),
+    Shot("contrast", 112, 34, theme="high-contrast"),
     Shot("narrow", 80, 24),
+    Shot("small", 60, 20),
 )
 
 
@@ -77,21 +88,30 @@ def fill(store: Store) -> None:
                 begun = store.begin_conversation(question, title=question, model="guide")
             else:
                 begun = store.begin_turn(conversation.id, question, model="guide")
-            conversation, _, answer = begun.result()
+            conversation, asked, answer = begun.result()
             text = "".join(model.chat(messages))
             messages.append({"role": "assistant", "content": text})
-            store.finish_message(
-                answer.id,
-                text=text,
-                status=MessageStatus.DONE,
-                finish_reason=FinishReason.STOP,
-                token_ids=(),
-                tokenizer_hash="",
-                model="guide",
-                sampling=None,
-                seed=None,
-                timing=None,
-            ).result()
+            keep(store, answer, text)
+    # The last one has a second version of its last question.
+    edited = store.edit_question(conversation.id, asked.id, EDITED, model="guide").result()
+    messages[-2:] = [{"role": "user", "content": EDITED}]
+    keep(store, edited.answers[0], "".join(model.chat(messages)))
+
+
+def keep(store: Store, answer: Message, text: str) -> None:
+    """Finish ``answer`` as the guide's."""
+    store.finish_message(
+        answer.id,
+        text=text,
+        status=MessageStatus.DONE,
+        finish_reason=FinishReason.STOP,
+        token_ids=(),
+        tokenizer_hash="",
+        model="guide",
+        sampling=None,
+        seed=None,
+        timing=None,
+    ).result()
 
 
 async def take(shot: Shot, paths: Paths) -> None:
@@ -117,7 +137,12 @@ async def take(shot: Shot, paths: Paths) -> None:
         app.chat.prompt.area.cursor_blink = False
         await pilot.pause(0.3)
         for key in shot.keys:
-            await pilot.press(key)
+            if key.startswith(":"):
+                await app.run_action(key[1:], app.chat)
+            elif key.startswith("?"):
+                await until(pilot.pause, lambda wanted=key[1:]: bool(app.screen.query(wanted)))
+            else:
+                await pilot.press(key)
             await pilot.pause(0.3)
         picture = app.export_screenshot(title="lfm2chat")
     (HERE / f"{shot.name}.svg").write_text(picture, encoding="utf-8")

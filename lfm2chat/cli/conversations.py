@@ -25,6 +25,7 @@ from lfm2chat.store import Store
 from lfm2chat.store.archive import Tree, archive_lines
 from lfm2chat.store.backups import back_up
 from lfm2chat.store.imports import ImportFormat, read_conversations
+from lfm2chat.store.query import as_query
 from lfm2chat.store.search import Hit
 
 conversations_app = typer.Typer(help="The conversations kept on this machine.")
@@ -80,14 +81,16 @@ def show_command(
 @conversations_app.command("search")
 @exit_codes()
 def search_command(
-    words: Annotated[list[str], typer.Argument(help='Words; "in quotes" for a phrase; begin*.')],
+    words: Annotated[
+        list[str], typer.Argument(help='Words; "in quotes" for a phrase; begin*; filters.')
+    ],
 ) -> None:
     """Find words in every conversation, the best places first.
 
-    All words must stand in one message, or in a title.
+    All words must stand in one message, or in a title. Filters: tag:x, model:x, in:title,
+    before:2026-01-31, after:2026-01, is:pinned, is:archived.
     """
-    # The shell took quotes away: what came as one argument is one phrase.
-    query = " ".join(f'"{word}"' if " " in word else word for word in words)
+    query = as_query(words)
     with _open_store() as store:
         hits = store.search(query)
     for hit in hits:

@@ -19,6 +19,7 @@ from lfm2chat.errors import Lfm2ChatError, UsageError
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.asking import BesideTurns
 from lfm2chat.runtime.branches import Branches
+from lfm2chat.runtime.cabinet import Cabinet
 from lfm2chat.runtime.commands import (
     Close,
     Command,
@@ -58,7 +59,7 @@ class ChatService(Conversations, BesideTurns):
 
     ``store`` of None serves temporary turns and conversations only: nothing is ever written.
     ``downloads`` brings models, when it is told to; ``shelf`` holds presets and saved prompts;
-    ``branches`` knows a conversation as a tree.
+    ``branches`` knows a conversation as a tree; ``cabinet`` finds conversations and puts them away.
 
     A temporary conversation is one like any other, but lies in memory: its number says so
     (:func:`~lfm2chat.store.is_temporary`), no list names it, and closing the service forgets it.
@@ -86,6 +87,7 @@ class ChatService(Conversations, BesideTurns):
         )
         self.downloads = Downloads(paths, settings, emit)
         self.shelf = Shelf(self._need_store)
+        self.cabinet = Cabinet(self._store_of, told=self._told, forget=self._forget_context)
         self._worker = ModelWorker(
             models_folder=paths.models,
             packed_folder=paths.packed,
@@ -288,9 +290,13 @@ class ChatService(Conversations, BesideTurns):
     def _forget(self, conversation_id: int, done: Future[Conversation]) -> None:
         """On the store's writer thread: the worker may be busy with another conversation."""
         if done.exception() is None:
-            if self._saved_files is not None:
-                self._saved_files.forget(conversation_id)
-            self._worker.put(ForgetConversation(conversation_id))
+            self._forget_context(conversation_id)
+
+    def _forget_context(self, conversation_id: int) -> None:
+        """Let go of what the model made of a conversation, on disk now and in memory soon."""
+        if self._saved_files is not None:
+            self._saved_files.forget(conversation_id)
+        self._worker.put(ForgetConversation(conversation_id))
 
     def _is_kept(self, conversation_id: int) -> bool:
         """Whether a conversation is there and outside the trash. Reads the disk."""

@@ -312,6 +312,23 @@ class Store(BranchStore):
             )
         )
 
+    def empty_trash(self, numbers: Sequence[int]) -> Future[None]:
+        """As :meth:`delete_conversation`, for those of ``numbers`` that are in the trash.
+
+        All of them or none; what is not in the trash any more stays.
+
+        Raises:
+            StoreError: An answer in one of them is being written.
+        """
+
+        def delete(connection: sqlite3.Connection) -> None:
+            trashed = {one.id for one in reads.conversation_rows(connection, trashed=True)}
+            for number in numbers:
+                if number in trashed:
+                    operations.delete_conversation(connection, number, own=self._lease)
+
+        return self._writer.without_a_trace(delete)
+
     def copy_when_due(self, *, when_quiet: bool = False) -> Future[Path | None]:
         """Copy the store if it holds anything and was not copied for a week; None: not due.
 

@@ -95,7 +95,10 @@ class Questions:
         is archived. A damaged index is made anew first, which takes a few seconds for 100,000
         messages.
 
+        Filters may stand among the words (:mod:`lfm2chat.store.query`); alone they give titles.
+
         Raises:
+            UsageError: A filter has a value that means nothing.
             NewerStoreError: A newer version made the store, and its indexes are not ours.
             StoreError: The store cannot be read, or is closed.
         """

@@ -2,7 +2,7 @@
 
 A search is words, all of which must stand in one message or in a title. ``"as a phrase"`` looks for
 the words in that order, ``begin*`` for words that begin so. Letters count without accents and
-case. Nothing that is typed is a syntax error.
+case. Filters may stand among the words (:mod:`lfm2chat.store.query`).
 
 Titles and messages are searched, the files that go with a message are not: a long one would be
 found for every other word.
@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lfm2chat.chat.turns import Role
+from lfm2chat.store.names import name_key
+from lfm2chat.store.query import Query, parse_query
 from lfm2chat.store.reads import HIDDEN
 from lfm2chat.store.rows import loaded_text
 
@@ -96,25 +98,90 @@ def search(
     connection: sqlite3.Connection, query: str, *, typing: bool = False, limit: int = MOST_HITS
 ) -> list[Hit]:
     """Titles first, then messages, the best first; none of the trash, no hidden message, none for
-    an empty query.
+    an empty query. Filters alone give the titles of what they let through, the newest first.
 
     Raises:
+        UsageError: A filter has a value that means nothing.
         sqlite3.DatabaseError: An index is damaged (see :mod:`lfm2chat.store.search_index`).
     """
-    wanted = terms(query, typing=typing)
-    if not wanted:
+    asked = parse_query(query)
+    wanted = terms(asked.words, typing=typing)
+    if not wanted and not asked.filtered:
         return []
-    if any(_UNSPACED.search(term.text) for term in wanted):
-        return list(_look_through(connection, wanted, limit))
+    narrowing = _narrowing(asked)
+    if not wanted or any(_UNSPACED.search(term.text) for term in wanted):
+        return list(_look_through(connection, wanted, narrowing, limit))
     match = " ".join(term.as_match() for term in wanted)
-    values = {
+    values = narrowing.values | {
         "match": match, "begin": _BEGIN, "end": _END, "tokens": _SNIPPET_TOKENS,
         "ranked": RANKED, "limit": limit,
     }  # fmt: skip
-    titles = [_hit(row) for row in connection.execute(_TITLES, values)]
+    titles = [_hit(row) for row in connection.execute(narrowing.fill(_TITLES), values)]
+    if narrowing.titles_only:
+        return titles
     values["limit"] = limit - len(titles)
-    return titles + [_hit(row) for row in connection.execute(_MESSAGES, values)]
+    return titles + [_hit(row) for row in connection.execute(narrowing.fill(_MESSAGES), values)]
 
+
+@dataclass(frozen=True, slots=True)
+class _Narrowing:
+    """The filters as conditions: ``of_title`` and ``of_message`` begin with AND, or are empty."""
+
+    of_title: str
+    of_message: str
+    values: dict[str, object]
+    titles_only: bool
+
+    def fill(self, statement: str) -> str:
+        """``statement`` with the conditions in their places. Only where there are any does the
+        index have to ask the tables for each match.
+        """
+        joined = _OF_MATCH if self.of_message else ""
+        return (
+            statement.replace("{joined}", joined)
+            .replace("{of_title}", self.of_title)
+            .replace("{of_message}", self.of_message)
+        )
+
+
+def _narrowing(query: Query) -> _Narrowing:
+    """Own SQL only; what was typed goes into the values."""
+    both: list[str] = []
+    values: dict[str, object] = {}
+    for index, tag in enumerate(query.tags):
+        both.append(
+            "EXISTS (SELECT 1 FROM tag WHERE tag.conversation_id = conversation.id "  # noqa: S608 - own words
+            f"AND tag.key = :tag{index})"
+        )
+        values[f"tag{index}"] = name_key(tag)
+    if query.pinned:
+        both.append("conversation.pinned_at IS NOT NULL")
+    if query.archived:
+        both.append("conversation.archived_at IS NOT NULL")
+    of_title, of_message = list(both), list(both)
+    for index, model in enumerate(query.models):
+        of_title.append(f"instr(lower(conversation.model), :model{index})")
+        of_message.append(
+            "instr(lower(iif(message.model <> '', message.model, conversation.model)), "
+            f":model{index})"
+        )
+        values[f"model{index}"] = model.lower()
+    for name, sign, moment in (("before", "<", query.before_s), ("after", ">=", query.after_s)):
+        if moment is not None:
+            of_title.append(f"conversation.created_at {sign} :{name}")
+            of_message.append(f"message.created_at {sign} :{name}")
+            values[name] = moment
+    return _Narrowing(_and(of_title), _and(of_message), values, query.in_title)
+
+
+def _and(conditions: Sequence[str]) -> str:
+    return "".join(f" AND {condition}" for condition in conditions)
+
+
+_OF_MATCH = """
+    JOIN message ON message.id = message_search.rowid
+    JOIN conversation ON conversation.id = message.conversation_id
+"""
 
 _TITLES = """
     WITH found AS MATERIALIZED (
@@ -125,14 +192,15 @@ _TITLES = """
     SELECT conversation.id AS conversation_id, title, NULL AS message_id, NULL AS role,
         created_at, snippet
     FROM found JOIN conversation ON conversation.id = found.id
-    WHERE trashed_at IS NULL ORDER BY score LIMIT :limit
+    WHERE trashed_at IS NULL {of_title} ORDER BY score LIMIT :limit
 """
 
 # Ranked among the newest matches; the text around a match is cut out for those that are shown.
 _MESSAGES = f"""
     WITH RECURSIVE {HIDDEN}, newest AS MATERIALIZED (
-        SELECT rowid AS id, bm25(message_search) AS score
-        FROM message_search WHERE message_search MATCH :match ORDER BY rowid DESC LIMIT :ranked
+        SELECT message_search.rowid AS id, bm25(message_search) AS score
+        FROM message_search {{joined}} WHERE message_search MATCH :match {{of_message}}
+        ORDER BY message_search.rowid DESC LIMIT :ranked
     ), best AS MATERIALIZED (
         SELECT message.id AS id, score, conversation_id, role, title, message.created_at AS created
         FROM newest JOIN message ON message.id = newest.id
@@ -147,36 +215,45 @@ _MESSAGES = f"""
     ORDER BY score, best.id DESC
 """  # noqa: S608 - own constants
 
+_NEWEST_TITLES = """
+    SELECT id AS conversation_id, title, NULL AS message_id, NULL AS role, created_at, title AS text
+    FROM conversation WHERE trashed_at IS NULL {of_title} {holds}
+    ORDER BY change DESC LIMIT :limit
+"""
+
 _NEWEST = f"""
     WITH RECURSIVE {HIDDEN}
     SELECT conversation_id, title, message.id AS message_id, role,
         message.created_at AS created_at, text AS text
     FROM message JOIN conversation ON conversation.id = conversation_id
     WHERE conversation.trashed_at IS NULL AND status <> 'writing'
-        AND message.id NOT IN (SELECT id FROM hidden) AND {{holds}}
-    ORDER BY message.id DESC LIMIT ?
+        AND message.id NOT IN (SELECT id FROM hidden) {{of_message}} {{holds}}
+    ORDER BY message.id DESC LIMIT :limit
 """  # noqa: S608 - own constants
 
 
 def _look_through(
-    connection: sqlite3.Connection, wanted: Sequence[Term], limit: int
+    connection: sqlite3.Connection, wanted: Sequence[Term], narrowing: _Narrowing, limit: int
 ) -> Iterator[Hit]:
     texts = [term.text.removesuffix("*") for term in wanted]
-    title = " AND ".join("instr(title, ?)" for _ in texts)
-    rows = connection.execute(
-        "SELECT id AS conversation_id, title, NULL AS message_id, NULL AS role, created_at, "  # noqa: S608 - own words
-        f"title AS text FROM conversation WHERE trashed_at IS NULL AND {title} "
-        "ORDER BY change DESC LIMIT ?",
-        (*texts, limit),
-    ).fetchall()
-    holds = " AND ".join("instr(text, ?)" for _ in texts)
-    rows += connection.execute(_NEWEST.format(holds=holds), (*texts, limit - len(rows))).fetchall()
-    for row in rows:
+    values = narrowing.values | {f"text{index}": text for index, text in enumerate(texts)}
+
+    def rows(statement: str, column: str, most: int) -> list[sqlite3.Row]:
+        holds = _and([f"instr({column}, :text{index})" for index in range(len(texts))])
+        statement = narrowing.fill(statement).replace("{holds}", holds)
+        return connection.execute(statement, values | {"limit": most}).fetchall()
+
+    found = rows(_NEWEST_TITLES, "title", limit)
+    if texts and not narrowing.titles_only:
+        found += rows(_NEWEST, "text", limit - len(found))
+    for row in found:
         yield _hit(row, _cut_out(loaded_text(row["text"]), texts))
 
 
 def _cut_out(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
     """The text around the first of ``words``, with each place where one stands."""
+    if not words:
+        return (Piece(text, matched=False),)
     first = min((at for word in words if (at := text.find(word)) >= 0), default=0)
     begin, end = max(0, first - _AROUND), first + 3 * _AROUND
     around = text[begin:end]

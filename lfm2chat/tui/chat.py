@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.settings import Settings
+from lfm2chat.tui import listing
 from lfm2chat.tui.commands.context import ContextCommands
-from lfm2chat.tui.commands.conversations import ConversationCommands
+from lfm2chat.tui.commands.finding import FindingCommands
 from lfm2chat.tui.commands.lens import LensCommands
-from lfm2chat.tui.commands.panes import PaneCommands
 from lfm2chat.tui.commands.prompting import PromptCommands
 from lfm2chat.tui.commands.sampling import SamplingCommands
 from lfm2chat.tui.commands.versions import VersionCommands
@@ -20,11 +20,10 @@ AGES_REFRESH_S = 60.0
 class ChatScreen(
     ServiceEvents,
     PromptCommands,
-    ConversationCommands,
+    FindingCommands,
     VersionCommands,
     LensCommands,
     ContextCommands,
-    PaneCommands,
     SamplingCommands,
 ):
     """Everything on it; :meth:`connect` gives it the service once it exists."""
@@ -38,7 +37,7 @@ class ChatScreen(
         """Take the service into use: list what is stored, open what was open last."""
         self._desk = desk
         try:
-            self._conversations = await desk.conversations()
+            self._conversations = listing.ordered(await desk.conversations())
         except Lfm2ChatError as error:
             self._tell(str(error), error.hint)
         self._show_list()

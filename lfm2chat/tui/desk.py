@@ -7,13 +7,14 @@ reads of the store run in a thread and are awaited.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Conversation, Message, Role
 from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.runtime.cabinet import Cabinet
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
@@ -40,9 +41,9 @@ class Desk:
         self._service = service
         self._state = state
         self._settings = settings
-        self._fail = fail
+        self.fail = fail
         self._trashed: list[int] = []
-        self.tree = TreeDesk(service, state, self._watch)
+        self.tree = TreeDesk(service, state, self.watch)
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -135,6 +136,14 @@ class Desk:
         """All that are not in the trash, the one that changed last first."""
         return await asyncio.to_thread(self._service.conversations)
 
+    async def conversation(self, key: int) -> Conversation:
+        """A conversation as it is stored, wherever it was put.
+
+        Raises:
+            Lfm2ChatError: There is none, or the store cannot give it.
+        """
+        return await asyncio.to_thread(self._service.conversation, key)
+
     async def open(self, key: int) -> list[Message]:
         """The stored messages of a conversation; its draft and sampling go into the state.
 
@@ -168,14 +177,14 @@ class Desk:
 
     def rename(self, key: int, title: str) -> None:
         """Give a conversation another title."""
-        self._watch(self._service.rename(key, title))
+        self.watch(self._service.rename(key, title))
 
     def delete(self, key: int) -> None:
         """Move a conversation to the trash."""
         for turn in self._state.turns_of(key):
             # What waits for its end goes back to the draft, not into the trash.
             turn.stopping = True
-        self._watch(self._service.delete(key))
+        self.watch(self._service.delete(key))
         self._trashed.append(key)
 
     async def restore(self) -> int | None:
@@ -194,6 +203,38 @@ class Desk:
         await asyncio.wrap_future(self._service.restore(key))
         return key
 
+    def restore_one(self, key: int) -> Future[Conversation]:
+        """Bring one conversation back from the trash."""
+        self._trashed = [one for one in self._trashed if one != key]
+        return self._service.restore(key)
+
+    # --- finding and putting away -------------------------------------------------------------
+
+    @property
+    def cabinet(self) -> Cabinet:
+        """What finds conversations and puts them away; its reads are not for the event loop."""
+        return self._service.cabinet
+
+    def delete_forever(self, key: int) -> Future[None]:
+        """Delete a conversation; nothing brings it back."""
+        self._trashed = [one for one in self._trashed if one != key]
+        return self.cabinet.delete_forever(key)
+
+    def empty_trash(self, keys: Sequence[int]) -> Future[None]:
+        """Delete for ever those of ``keys`` that are in the trash still."""
+        self._trashed = [one for one in self._trashed if one not in keys]
+        return self.cabinet.empty_trash(keys)
+
+    async def select(self, key: int, message_id: int) -> None:
+        """Show the branch that a message is in.
+
+        Raises:
+            Lfm2ChatError: It is not in this conversation, or the store cannot do it.
+        """
+        branch = await asyncio.to_thread(self._service.messages, key)
+        if all(message.id != message_id for message in branch):
+            await asyncio.wrap_future(self._service.branches.select(key, message_id))
+
     # --- drafts and sampling ------------------------------------------------------------------
 
     def save_draft(self, key: int, draft: Draft) -> None:
@@ -203,7 +244,7 @@ class Desk:
         self._state.drafts[key] = draft
         if key in self._state.unwritten:
             return  # nothing of it goes to the disk, and memory has no place for it yet
-        self._watch(self._service.save_draft(key if key > 0 else None, draft.joined()))
+        self.watch(self._service.save_draft(key if key > 0 else None, draft.joined()))
 
     def recommended(self) -> SamplingParams:
         """The model's advice, with the user's settings laid over it."""
@@ -217,7 +258,7 @@ class Desk:
         """Sample with ``params`` from the next turn on; None means as recommended."""
         self._state.sampling[key] = params
         if key > 0:
-            self._watch(self._service.set_sampling(key, params))
+            self.watch(self._service.set_sampling(key, params))
 
     # --- what the model is told first ---------------------------------------------------------
 
@@ -234,7 +275,7 @@ class Desk:
     def choose_system_prompt(self, key: int, text: str) -> None:
         """Tell the model ``text`` first, from the next message on."""
         if key > 0:
-            self._watch(self._service.set_system_prompt(key, text))
+            self.watch(self._service.set_system_prompt(key, text))
         else:
             self._state.system_prompts[key] = text
 
@@ -281,7 +322,7 @@ class Desk:
 
     def delete_preset(self, name: str) -> None:
         """Delete a preset of the user's."""
-        self._watch(self._service.shelf.delete_preset(name))
+        self.watch(self._service.shelf.delete_preset(name))
 
     def prompt_rows(self) -> list[Row]:
         """The saved prompts.
@@ -302,18 +343,20 @@ class Desk:
 
     def keep_prompt(self, name: str, text: str) -> None:
         """Keep ``text`` to begin a message with."""
-        self._watch(self._service.shelf.save_prompt(name, text))
+        self.watch(self._service.shelf.save_prompt(name, text))
 
     def delete_prompt(self, name: str) -> None:
         """Delete a saved prompt."""
-        self._watch(self._service.shelf.delete_prompt(name))
+        self.watch(self._service.shelf.delete_prompt(name))
 
-    def _watch(self, future: Future[Any]) -> None:
+    def watch(self, future: Future[Any]) -> None:
+        """Have it told if ``future`` fails."""
+
         def look(done: Future[Any]) -> None:
             if done.cancelled():
                 return
             error = done.exception()
             if error is not None:
-                self._fail(str(error), error.hint if isinstance(error, Lfm2ChatError) else "")
+                self.fail(str(error), error.hint if isinstance(error, Lfm2ChatError) else "")
 
         future.add_done_callback(look)

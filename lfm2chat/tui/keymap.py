@@ -42,11 +42,12 @@ WRITING = _names(
 EVERYWHERE, PROMPT = "app", "prompt"
 SHOWN_NAMES = {
     "escape": "Esc",
+    "slash": "/",
+    "delete": "Del",
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "enter": "Enter",
     "backslash": "\\",
-    "slash": "/",
 }
 ARROWS = {"up": "↑", "down": "↓", "left": "←", "right": "→"}
 

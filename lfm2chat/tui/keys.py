@@ -81,12 +81,36 @@ COMMANDS: tuple[Command, ...] = (
         "scroll_together", (), "Scroll together", "Scroll every pane with this one, or each alone."
     ),
     Command("difference", (), "Difference", "Show where the last answers of two panes differ."),
+    Command("search", ("ctrl+s",), "Search", "Search every conversation."),
+    Command("pin", (), "Pin", "Keep the conversation on top of the list, or no longer."),
+    Command("archive", (), "Archive", "Take the conversation out of the list, or bring it back."),
+    Command("tags", (), "Tags", "Give the conversation tags to find it by."),
+    Command(
+        "put_away",
+        (),
+        "Trash and archive",
+        "Show what is in the trash and in the archive: restore it, or delete it for ever.",
+    ),
     Command("scroll_up", ("pageup",), "Scroll up", "Scroll the conversation up."),
     Command("scroll_down", ("pagedown",), "Scroll down", "Scroll down; at the end it follows."),
     Command("jump", ("ctrl+g",), "Jump", "Put a letter on every place; press one to go there."),
     Command("settings", ("ctrl+l",), "Settings", "Look at the settings and change them."),
     Command("palette", ("ctrl+p",), "Commands", "Search every command.", footer=True),
     Command("quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True),
+    Command("list_open", ("enter",), "Open", "Open the conversation.", scope="list"),
+    Command(
+        "list_filter",
+        ("slash",),
+        "Filter",
+        "Type words of the title, of tags, or of what was said; Esc shows all again.",
+        scope="list",
+    ),
+    Command("list_pin", ("p",), "Pin", "Keep it on top of the list, or no longer.", scope="list"),
+    Command("list_archive", ("a",), "Archive", "Take it out of the list.", scope="list"),
+    Command("list_tags", ("t",), "Tags", "Give it tags to find it by.", scope="list"),
+    Command("list_rename", ("r", "f2"), "Rename", "Give it another title.", scope="list"),
+    Command("list_delete", ("x", "delete"), "Delete", "Move it to the trash.", scope="list"),
+    Command("list_pane", ("o",), "New pane", "Open it in a pane of its own.", scope="list"),
 )
 
 

@@ -130,6 +130,11 @@ def preset(one: Preset) -> str:
     return " · ".join(part for part in (sampling, one_line(one.system_prompt, 60)) if part)
 
 
+def messages(count: int) -> str:
+    """``1 message``, ``12 messages``."""
+    return "1 message" if count == 1 else f"{count} messages"
+
+
 def reading(timing: Timing) -> str:
     """What became of the prompt: ``12 reused, 9 read``."""
     return f"{timing.cached_tokens} reused, {timing.prefilled_tokens} read"

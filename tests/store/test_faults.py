@@ -152,11 +152,12 @@ def test_a_start_that_is_killed_at_any_statement_leaves_the_old_store_or_the_new
     _kill_starts(tmp_path, schema, 1)
 
 
-def _fill_disks(tmp_path: Path, commits: int) -> None:
+def _fill_disks(tmp_path: Path, commits: int, *, size_mb: int) -> None:
+    """``size_mb`` must hold what so many commits leave in the log: only ballast fills the disk."""
     folder = tmp_path / "disk"
     folder.mkdir()
     script = (
-        f"mount -t tmpfs -o size=2m tmpfs '{folder}' && "
+        f"mount -t tmpfs -o size={size_mb}m tmpfs '{folder}' && "
         f"exec '{sys.executable}' '{HERE / 'filling_child.py'}' '{folder}' {commits}"
     )
     done = subprocess.run(
@@ -173,10 +174,10 @@ needs_namespaces = pytest.mark.skipif(shutil.which("unshare") is None, reason="n
 
 @needs_namespaces
 def test_a_disk_that_fills_at_any_of_the_first_commits_loses_nothing(tmp_path):
-    _fill_disks(tmp_path, 6)
+    _fill_disks(tmp_path, 6, size_mb=2)
 
 
 @pytest.mark.long
 @needs_namespaces
 def test_a_disk_that_fills_at_any_of_many_commits_loses_nothing(tmp_path):
-    _fill_disks(tmp_path, 200)
+    _fill_disks(tmp_path, 200, size_mb=24)

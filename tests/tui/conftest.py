@@ -7,8 +7,10 @@ service is used in ``test_tui_real_service.py``.
 
 from __future__ import annotations
 
+import re
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 
 from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
-from lfm2chat.errors import Lfm2ChatError, ModelError
+from lfm2chat.errors import ConversationNotFoundError, Lfm2ChatError, ModelError
 from lfm2chat.hub.upkeep import Checked
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.events import (
@@ -37,6 +39,8 @@ from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.store import Preset, SavedPrompt, Store
+from lfm2chat.store.query import parse_query
+from lfm2chat.store.search import Hit, Piece
 from lfm2chat.tui.app import Lfm2ChatApp
 
 NOW = 1_760_000_000.0
@@ -116,10 +120,81 @@ class ScriptedShelf:
         return done(None)
 
 
+class ScriptedCabinet:
+    """What Cabinet is to the app, over the conversations of the scripted service."""
+
+    def __init__(self, service: ScriptedService) -> None:
+        self._service = service
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def search(self, query: str, *, typing: bool = False, limit: int = 200) -> list[Hit]:
+        """Every word in one message or title; the real one is tested with the store."""
+        self._service.calls.append(("search", query, typing))
+        self.gate.wait(PATIENCE_S)
+        words = parse_query(query).words.lower().split()
+        hits: list[Hit] = []
+        for one in self._service.stored.values() if words else ():
+            if one.trashed_at is None:
+                if all(word in one.title.lower() for word in words):
+                    hits.append(Hit(one.id, one.title, None, None, NOW, _marked(one.title, words)))
+                hits += [
+                    Hit(one.id, one.title, m.id, m.role, m.created_at, _marked(m.text, words))
+                    for m in [*self._service.branches[one.id], *self._service.aside.get(one.id, ())]
+                    if all(word in m.text.lower() for word in words)
+                ]
+        return hits[:limit]
+
+    def message(self, message_id: int) -> Message:
+        everything = [*self._service.branches.values(), *self._service.aside.values()]
+        return next(m for branch in everything for m in branch if m.id == message_id)
+
+    def archived(self) -> list[Conversation]:
+        return [
+            one
+            for one in self._service.stored.values()
+            if one.archived_at is not None and one.trashed_at is None
+        ]
+
+    def trashed(self) -> list[Conversation]:
+        found = self._service.conversations(trashed=True)
+        return sorted(found, key=lambda one: -(one.trashed_at or 0.0))
+
+    def pin(self, conversation_id: int, pinned: bool) -> Future[Any]:
+        return self._service._change(conversation_id, pinned_at=NOW if pinned else None)
+
+    def archive(self, conversation_id: int, archived: bool) -> Future[Any]:
+        return self._service._change(
+            conversation_id, archived_at=NOW if archived else None, pinned_at=None
+        )
+
+    def set_tags(self, conversation_id: int, names: Sequence[str]) -> Future[Any]:
+        return self._service._change(conversation_id, tags=tuple(names))
+
+    def delete_forever(self, conversation_id: int) -> Future[None]:
+        del self._service.stored[conversation_id]
+        return done(None)
+
+    def empty_trash(self, numbers: Sequence[int]) -> Future[None]:
+        for number in numbers:
+            del self._service.stored[number]
+        return done(None)
+
+
+def _marked(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
+    parts = re.split("(" + "|".join(map(re.escape, words)) + ")", text, flags=re.IGNORECASE)
+    return tuple(Piece(part, bool(at % 2)) for at, part in enumerate(parts) if part)
+
+
 class ScriptedBranches(dict[int, list[Message]]):
-    """What Branches is to the app: the branch of each conversation, and one version of each
-    message.
+    """The branch that is shown of each conversation, and what Branches is to the app.
+
+    ``aside`` of the service holds a branch that is not shown; each message has one version.
     """
+
+    def __init__(self, service: ScriptedService) -> None:
+        super().__init__()
+        self._service = service
 
     def siblings(self, conversation_id: int) -> dict[int, tuple[int, ...]]:  # noqa: ARG002
         return {}
@@ -127,6 +202,11 @@ class ScriptedBranches(dict[int, list[Message]]):
     def continue_answer(self, conversation_id: int, message_id: int, **values: Any) -> int:
         self.continued = (conversation_id, message_id, values)
         return 99
+
+    def select(self, conversation_id: int, message_id: int) -> Future[Any]:
+        self._service.calls.append(("select", conversation_id, message_id))
+        self[conversation_id] = self._service.aside.pop(conversation_id)
+        return self._service._change(conversation_id)
 
 
 class ScriptedService:
@@ -140,6 +220,8 @@ class ScriptedService:
         self.accept = True
         self.refuse: Lfm2ChatError | None = None
         self.stored: dict[int, Conversation] = {}
+        self.branches = ScriptedBranches(self)
+        self.aside: dict[int, list[Message]] = {}
         self.turns: dict[int, tuple[Conversation, Message, Message]] = {}
         self.texts: dict[int, str] = {}
         self.tokens: dict[int, int] = {}
@@ -153,7 +235,7 @@ class ScriptedService:
         self.unsent = ""
         self.downloads = ScriptedDownloads(self)
         self.shelf = ScriptedShelf()
-        self.branches = ScriptedBranches()
+        self.cabinet = ScriptedCabinet(self)
         self._next = 0
 
     def _number(self) -> int:
@@ -266,10 +348,16 @@ class ScriptedService:
         return SamplingParams()
 
     def conversations(self, *, trashed: bool = False) -> list[Conversation]:
-        found = [c for c in self.stored.values() if (c.trashed_at is not None) == trashed]
+        found = [
+            c
+            for c in self.stored.values()
+            if (c.trashed_at is not None) == trashed and (trashed or c.archived_at is None)
+        ]
         return sorted(found, key=lambda c: (-c.updated_at, -c.id))
 
     def conversation(self, conversation_id: int) -> Conversation:
+        if conversation_id not in self.stored:
+            raise ConversationNotFoundError("gone")
         return self.stored[conversation_id]
 
     def messages(self, conversation_id: int) -> list[Message]:

@@ -109,11 +109,11 @@ async def test_a_chosen_key_works_in_the_prompt_and_the_old_one_does_not(app, se
 
 async def test_everything_that_shows_keys_shows_the_chosen_ones(app, service, wait):
     only = service.store_conversation("only", ["a", "b"])
-    app = with_keys(app, new="f7", restore="f10", models="ctrl+o", send="ctrl+s", help="f11")
+    app = with_keys(app, new="f7", restore="f10", models="ctrl+o", send="ctrl+b", help="f11")
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await wait(pilot, lambda: app.state.shown == only.id)
         assert "F7 New" in str(app.chat.keybar.render())
-        assert "Ctrl+S sends" in str(app.chat.prompt.area.placeholder)
+        assert "Ctrl+B sends" in str(app.chat.prompt.area.placeholder)
         await pilot.press("f8")
         await wait(pilot, lambda: app.state.shown < 0)
         assert any("F10 brings" in said.message for said in app._notifications)
@@ -125,7 +125,7 @@ async def test_everything_that_shows_keys_shows_the_chosen_ones(app, service, wa
         assert "F7" in [str(line.render()) for line in app.screen.query(".help-keys")]
         await pilot.press("f11")
         await wait(pilot, lambda: app.screen is app.chat)
-        await pilot.press("x", "enter", "y", "ctrl+s")
+        await pilot.press("x", "enter", "y", "ctrl+b")
         await wait(pilot, lambda: app.state.live)
         assert next(call for call in service.calls if call[0] == "submit")[1] == "x\ny"
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from textual import on, work
+from textual import work
 
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.tui.screens.ask import AskScreen
 from lfm2chat.tui.screens.base import ChatBase
-from lfm2chat.tui.widgets.conversations import ConversationList
 
 
 class ConversationCommands(ChatBase):
     """What concerns whole conversations."""
-
-    @on(ConversationList.Opened)
-    def _open_listed(self, event: ConversationList.Opened) -> None:
-        event.stop()
-        self.prompt.area.focus()
-        if event.conversation_id != self._state.shown:
-            self._open_later(event.conversation_id)
 
     def action_new(self) -> None:
         """Start a conversation; it is stored with its first message."""
@@ -38,7 +30,9 @@ class ConversationCommands(ChatBase):
     @work(exit_on_error=False)
     async def action_rename(self) -> None:
         """Give the open conversation another title."""
-        key = self._state.shown
+        await self._rename(self._state.shown)
+
+    async def _rename(self, key: int) -> None:
         before = next((entry.title for entry in self._conversations if entry.id == key), None)
         if before is None:
             self._say("Send a message first: then it can have a name.")
@@ -51,7 +45,9 @@ class ConversationCommands(ChatBase):
     @work(exit_on_error=False, group="delete")
     async def action_delete(self) -> None:
         """Move the open conversation to the trash and open the next one."""
-        key = self._state.shown
+        await self._delete(self._state.shown)
+
+    async def _delete(self, key: int) -> None:
         if self._desk is None or key < 0:
             self._say("There is nothing to delete yet.")
             return
@@ -59,6 +55,9 @@ class ConversationCommands(ChatBase):
         self._desk.delete(key)
         self._conversations = [entry for entry in self._conversations if entry.id != key]
         self._say(f"Moved to the trash. {self._state.keymap.shown('restore')} brings it back.")
+        if key != self._state.shown:
+            self._show_list()
+            return
         elsewhere = following is None or following in self._state.panes
         await self._open(self._state.new_key() if following is None or elsewhere else following)
 

@@ -21,9 +21,14 @@ class PaneCommands(ChatBase):
     @work(exit_on_error=False, group="panes")
     async def action_split(self) -> None:
         """Open one more pane, with a new conversation in it."""
+        if await self._split():
+            await self._open(self._state.shown)
+
+    async def _split(self) -> bool:
+        """Make one more pane the active one; whether there was room for it."""
         if len(self.panes) == MOST_PANES:
             self._say(f"There are {MOST_PANES} panes already; close one first.")
-            return
+            return False
         async with self._changing:
             self.keep_draft()
             pane = await self.panes.add()
@@ -33,7 +38,7 @@ class PaneCommands(ChatBase):
             self._choose(len(self.panes) - 1)
             self._put_draft()
         self._show_active()
-        await self._open(self._state.shown)
+        return True
 
     @work(exit_on_error=False, group="panes")
     async def action_close_pane(self) -> None:

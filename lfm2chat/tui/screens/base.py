@@ -18,7 +18,7 @@ from lfm2chat.chat.turns import Conversation, Message
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.models import GUIDE
 from lfm2chat.settings import Settings
-from lfm2chat.tui import describe
+from lfm2chat.tui import describe, listing
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.screens.regions import ChatRegions
 from lfm2chat.tui.state import ChatState, Draft
@@ -89,9 +89,7 @@ class ChatBase(ChatRegions):
 
     def _upsert(self, conversation: Conversation) -> None:
         rest = [entry for entry in self._conversations if entry.id != conversation.id]
-        if conversation.trashed_at is None:
-            rest.append(conversation)
-        self._conversations = sorted(rest, key=lambda entry: (-entry.updated_at, -entry.id))
+        self._conversations = listing.ordered([*rest, conversation])
         self._show_list()
 
     def _show_list(self) -> None:

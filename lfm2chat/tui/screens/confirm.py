@@ -1,7 +1,11 @@
-"""Before a model comes or goes: what it is, what it takes, its licence; nothing without a yes."""
+"""Before something comes or goes that nothing brings back: what it is; nothing without a yes.
+
+A model with what it takes and its licence, a conversation with what goes with it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from lfm2chat.chat.text import one_line
+from lfm2chat.chat.turns import Conversation
 from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.tui import wording
@@ -83,3 +88,43 @@ class RemoveScreen(YesScreen):
             yield Static(
                 Content("Enter removes it · Esc leaves"), classes="card-hint", markup=False
             )
+
+
+class DeleteForeverScreen(YesScreen):
+    """Asks whether a conversation may be deleted for ever."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
+        self._conversation = conversation
+
+    def compose(self) -> ComposeResult:
+        title = one_line(self._conversation.title, 60) or "untitled"
+        count = wording.messages(self._conversation.message_count)
+        yield from _last_question(f"Delete “{title}” for ever?", f"It has {count}.")
+
+
+class EmptyTrashScreen(YesScreen):
+    """Asks whether all in the trash may be deleted for ever."""
+
+    def __init__(self, trash: Sequence[Conversation]) -> None:
+        super().__init__()
+        self._trash = list(trash)
+
+    def compose(self) -> ComposeResult:
+        several = len(self._trash)
+        count = wording.messages(sum(one.message_count for one in self._trash))
+        whose = "1 conversation" if several == 1 else f"{several} conversations"
+        yield from _last_question("Empty the trash?", f"It holds {whose} with {count}.")
+
+
+def _last_question(title: str, what: str) -> ComposeResult:
+    with Vertical(classes="card"):
+        yield ForeignText(title, classes="card-title")
+        yield ForeignText(
+            f"{what} Nothing is left of it: not in the search, not in the copies of the store, not "
+            "in what the model kept. Nothing brings it back.",
+            classes="confirm-line",
+        )
+        yield Static(
+            Content("Enter deletes for ever · Esc leaves"), classes="card-hint", markup=False
+        )

@@ -23,6 +23,7 @@ from lfm2chat.tui.keys import COMMANDS, Command
 from lfm2chat.tui.messages import Failure
 from lfm2chat.tui.repaint import repaint_by_parts
 from lfm2chat.tui.widgets.conversations import ConversationList
+from lfm2chat.tui.widgets.filter import ListFilter
 from lfm2chat.tui.widgets.keybar import KeyBar
 from lfm2chat.tui.widgets.panes import Panes
 from lfm2chat.tui.widgets.prompt import Prompt
@@ -77,6 +78,7 @@ class ChatRegions(Screen[None]):
         self._sidebar_wanted: bool | None = None
         self._panel_wanted = False
         self.list = ConversationList(id="list")
+        self.filter = ListFilter(id="filter")
         self.panes = Panes(id="panes")
         self.prompt = Prompt(id="prompt")
         self.panel = SamplingPanel(id="panel")
@@ -107,6 +109,7 @@ class ChatRegions(Screen[None]):
         with Horizontal(id="body"):
             with Vertical(id="sidebar"):
                 yield Static(Content("Conversations"), classes="panel-title", markup=False)
+                yield self.filter
                 yield self.list
             with Vertical(id="main"):
                 yield self.panes

@@ -2,7 +2,8 @@
 
 Only the last :data:`WINDOW` messages are mounted; scrolling to the top mounts more, and a window
 that grew too long is cut at its top while the reader is at the end. It follows new text until
-the first motion upwards, and again when the reader comes back near the end.
+the first motion upwards, and again when the reader comes back near the end. A message that was
+looked for may be far from the end: then the window is around it, and grows both ways.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from textual.scrollbar import ScrollTo, ScrollUp
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lfm2chat.chat.turns import Message
+from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView, view_of
 from lfm2chat.tui.widgets.placed import PlacedOnce
 from lfm2chat.tui.widgets.welcome import Welcome
@@ -54,6 +55,8 @@ class Transcript(PlacedOnce, VerticalScroll):
         super().__init__(id=id, can_focus=False)
         self._messages: list[Message] = []
         self._first = 0
+        # One past the last mounted message; less than all only around one that was looked for.
+        self._last = 0
         self._following = True
         self._growing = False
         self._earlier = Static("", id="earlier", markup=False)
@@ -63,7 +66,7 @@ class Transcript(PlacedOnce, VerticalScroll):
     async def show(self, messages: Sequence[Message], *, waiting: Sequence[str] = ()) -> None:
         """Show a whole conversation at its end; ``waiting`` are texts not yet committed."""
         self._messages = list(messages)
-        self._first = max(0, len(self._messages) - WINDOW)
+        self._first, self._last = max(0, len(self._messages) - WINDOW), len(self._messages)
         self._set_following(True)
         views: list[MessageView] = [view_of(message) for message in self._messages[self._first :]]
         views += [WrittenView(None, text=text, waiting=True) for text in waiting]
@@ -82,12 +85,17 @@ class Transcript(PlacedOnce, VerticalScroll):
             if known.id != message.id:
                 break
             same += 1
-        if same < self._first or len(messages) - same > WINDOW:
+        cut = self._last < len(self._messages)
+        if cut and same == len(messages) == len(self._messages):
+            self._messages = list(messages)
+            return
+        if cut or same < self._first or len(messages) - same > WINDOW:
             await self.show(messages)
             return
         kept = {message.id for message in messages[:same]}
         gone = [view for view in self.shown if view.message is None or view.message.id not in kept]
         self._messages = list(messages)
+        self._last = len(messages)
         with self.app.batch_update():
             await self.query(Welcome).remove()
             await self.remove_children(gone)
@@ -112,14 +120,52 @@ class Transcript(PlacedOnce, VerticalScroll):
                 view.set_class(here, "-first-seen")
                 view.border_title = Content(UNSEEN) if here else None
 
+    async def reveal(self, message_id: int) -> bool:
+        """Bring a message of this branch into view, marked; whether it is one."""
+        places = [at for at, message in enumerate(self._messages) if message.id == message_id]
+        if not places:
+            return False
+        at = places[0]
+        if not self._first <= at < self._last:
+            await self._mount_around(at)
+        for view in self.shown:
+            found = view.message is not None and view.message.id == message_id
+            view.set_class(found, "-found")
+            if found:
+                self.call_after_refresh(self._show_found, view)
+        return True
+
+    def _show_found(self, view: MessageView) -> None:
+        self.let_go()
+        self.scroll_to_widget(view, animate=False, top=True)
+
+    async def _mount_around(self, at: int) -> None:
+        first, last = max(0, at - PAGE // 2), min(len(self._messages), at + PAGE)
+        if any(one.status is MessageStatus.WRITING for one in self._messages[last:]):
+            # Of an answer that grows only the widget has the text so far: it stays.
+            await self._load_earlier(first)
+        else:
+            await self._mount_window(first, last)
+
+    async def _mount_window(self, first: int, last: int) -> None:
+        """Mount the messages from ``first`` to ``last`` and no others; what waits stays."""
+        views = [view_of(message) for message in self._messages[first:last]]
+        with self.app.batch_update():
+            await self.remove_children([view for view in self.shown if view.message is not None])
+            await self.mount(*views, after=self._earlier)
+            self._first, self._last = first, last
+            self._describe_earlier()
+
     async def add_waiting(self, text: str) -> None:
         """Show a message of the user that is not on the disk yet."""
+        await self._go_to_end()
         self.follow()
         await self.query(Welcome).remove()
         await self.mount(WrittenView(None, text=text, waiting=True))
 
     async def accept(self, user: Message, assistant: Message) -> None:
         """The first message that waited is committed; its answer begins."""
+        await self._go_to_end()
         waiting = self._waiting()
         if waiting:
             waiting[0].commit(user)
@@ -128,6 +174,7 @@ class Transcript(PlacedOnce, VerticalScroll):
         view = view_of(assistant)
         await self.mount(view, after=waiting[0] if waiting else None)
         self._messages += [user, assistant]
+        self._last = len(self._messages)
         await self._cut_window()
 
     async def drop_waiting(self) -> None:
@@ -179,6 +226,8 @@ class Transcript(PlacedOnce, VerticalScroll):
 
     def follow(self) -> None:
         """Go to the end and stay there."""
+        if self._last < len(self._messages):
+            self.call_later(self._go_to_end)
         self._set_following(True)
         if self.max_scroll_y > 0:
             self.anchor()
@@ -217,7 +266,11 @@ class Transcript(PlacedOnce, VerticalScroll):
             return
         near_end = self.max_scroll_y - new_value <= NEAR_END
         if new_value > old_value and near_end and not self._following:
-            self.follow()
+            if self._last == len(self._messages):
+                self.follow()
+            elif not self._growing:
+                self._growing = True
+                self.call_after_refresh(self._load_later)
         if new_value <= 1 and new_value < old_value and self._first > 0 and not self._growing:
             self._growing = True
             self.call_after_refresh(self._load_earlier)
@@ -257,10 +310,12 @@ class Transcript(PlacedOnce, VerticalScroll):
 
     # --- the window ---------------------------------------------------------------------------
 
-    async def _load_earlier(self) -> None:
-        """Mount a page of earlier messages above, without moving what is in view."""
+    async def _load_earlier(self, start: int | None = None) -> None:
+        """Mount the messages from ``start`` on above, a page for None, without moving what is in
+        view.
+        """
         try:
-            start = max(0, self._first - PAGE)
+            start = max(0, self._first - PAGE) if start is None else start
             views = [view_of(message) for message in self._messages[start : self._first]]
             from_end = self.max_scroll_y - self.scroll_y
             await self.mount(*views, after=self._earlier)
@@ -275,6 +330,23 @@ class Transcript(PlacedOnce, VerticalScroll):
         except BaseException:
             self._growing = False
             raise
+
+    async def _load_later(self) -> None:
+        """Mount a page of later messages below; what is in view stays."""
+        try:
+            # Textual holds on to the end again by itself when the view reaches it.
+            self.anchor(False)
+            last = min(len(self._messages), self._last + PAGE)
+            views = [view_of(message) for message in self._messages[self._last : last]]
+            await self.mount(*views, after=self.shown[-1])
+            self._last = last
+        finally:
+            self._growing = False
+
+    async def _go_to_end(self) -> None:
+        """Mount the last messages where those around an earlier one are mounted."""
+        if self._last < len(self._messages):
+            await self._mount_window(max(0, len(self._messages) - WINDOW), len(self._messages))
 
     async def _cut_window(self) -> None:
         if not self._following or len(self._messages) - self._first <= LARGEST_WINDOW:

@@ -1,0 +1,51 @@
+"""What a search found, as content: the text around each place, with what matched marked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from textual.content import Content
+
+from lfm2chat.chat.text import safe
+from lfm2chat.store.search import Hit, Piece
+from lfm2chat.tui.widgets.foreign import cut_for_view, foreign
+
+MATCH = "bold $accent"
+_SPACES = re.compile(r"\s+")
+# What is shown of a message in front of the first place that matched, in characters.
+BEFORE = 240
+
+
+def snippet(pieces: Iterable[Piece], style: str = "") -> Content:
+    """The text around a match on one line. Foreign, so never markup."""
+    parts = [
+        foreign(_SPACES.sub(" ", safe(piece.text)), MATCH if piece.matched else style)
+        for piece in pieces
+    ]
+    return Content.assemble(*parts)
+
+
+def by_conversation(hits: Iterable[Hit]) -> list[tuple[Hit, ...]]:
+    """The hits of each conversation together; the conversation with the best hit first."""
+    groups: dict[int, list[Hit]] = {}
+    for hit in hits:
+        groups.setdefault(hit.conversation_id, []).append(hit)
+    return [tuple(group) for group in groups.values()]
+
+
+def preview(text: str, pieces: Sequence[Piece]) -> Content:
+    """A message, from a little before the first place that matched, the places marked."""
+    words = {safe(piece.text) for piece in pieces if piece.matched and piece.text.strip()}
+    text = safe(text)
+    pattern = re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))) or r"(?!)")
+    first = pattern.search(text)
+    start = 0 if first is None else max(0, first.start() - BEFORE)
+    if start:
+        # From the beginning of a line or a word.
+        start = max(text.rfind("\n", 0, start), text.rfind(" ", 0, start)) + 1
+    shown = cut_for_view(("… " if start else "") + text[start:])
+    content = foreign(shown)
+    for match in pattern.finditer(shown):
+        content = content.stylize(MATCH, match.start(), match.end())
+    return content
