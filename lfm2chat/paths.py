@@ -90,6 +90,11 @@ class Paths:
         """What native code and the app itself had to say; never conversation text."""
         return self.log / "lfm2chat.log"
 
+    @property
+    def copied(self) -> Path:
+        """The text that was copied last where no clipboard could be reached."""
+        return self.log / "copied.txt"
+
     def create(self) -> None:
         """Make the four folders, readable by their owner only.
 

@@ -47,6 +47,15 @@ class Conversations:
         """The branch that is shown, from its first message to the tip."""
         return self._store_of(conversation_id).branch(conversation_id)
 
+    def sent(self, conversation_id: int | None, *, limit: int) -> list[str]:
+        """What the user said, newest first: in that conversation, then in all others; at most
+        ``limit`` texts of each. What was said in temporary ones is offered in those alone.
+        """
+        found = self._need_store().sent(conversation_id, limit=limit)
+        if conversation_id is not None and is_temporary(conversation_id):
+            found = [*self._store_of(conversation_id).sent(conversation_id, limit=limit), *found]
+        return found
+
     def rename(self, conversation_id: int, title: str) -> Future[Conversation]:
         """Give a conversation another title."""
         title = one_line(title, TITLE_LENGTH)

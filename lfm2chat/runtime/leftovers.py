@@ -59,7 +59,8 @@ def find_everything(paths: Paths) -> list[tuple[Path, int]]:
         store, *store.parent.glob(f"{store.name}-*"),
         *store.parent.glob(f"{store.name}.corrupt-*"), store.parent / "backups", paths.models,
         paths.packed, paths.contexts, paths.kernels, paths.machine,
-        paths.config_file, paths.user_themes, *paths.log.glob(f"{paths.log_file.name}*"),
+        paths.config_file, paths.user_themes, paths.copied,
+        *paths.log.glob(f"{paths.log_file.name}*"),
     ]  # fmt: skip
     return [(path, _size(path)) for path in known if path.exists() or path.is_symlink()]
 

@@ -30,6 +30,13 @@ class Questions:
         with self._readers.snapshot() as connection:
             return reads.unsent_draft(connection)
 
+    def sent(self, conversation_id: int | None, *, limit: int) -> list[str]:
+        """What the user said, newest first: at most ``limit`` texts of that conversation, then at
+        most as many of the others, those in the trash left out.
+        """
+        with self._readers.snapshot() as connection:
+            return reads.sent_rows(connection, conversation_id, limit=limit)
+
     def conversations(
         self, *, trashed: bool = False, archived: bool = False, limit: int | None = None
     ) -> list[Conversation]:

@@ -60,6 +60,26 @@ _SIBLINGS = """
 """
 
 
+_SENT_HERE = f"""
+    WITH RECURSIVE {HIDDEN}
+    SELECT text FROM message
+    WHERE conversation_id = ? AND role = 'user' AND length(text) <= ?
+        AND id NOT IN (SELECT id FROM hidden)
+    ORDER BY id DESC LIMIT ?
+"""  # noqa: S608 - own constants
+# From the newest message downwards (CROSS: in that order), so that it ends after a few hundred.
+_SENT_ELSEWHERE = f"""
+    WITH RECURSIVE {HIDDEN}
+    SELECT message.text
+    FROM message CROSS JOIN conversation ON conversation.id = message.conversation_id
+    WHERE message.conversation_id IS NOT ? AND message.role = 'user' AND length(message.text) <= ?
+        AND conversation.trashed_at IS NULL AND message.id NOT IN (SELECT id FROM hidden)
+    ORDER BY message.id DESC LIMIT ?
+"""  # noqa: S608 - own constants
+LONGEST_SENT = 32_000
+"""Characters of a message that is offered to be sent again: what an editor still takes."""
+
+
 def require_columns(connection: sqlite3.Connection) -> None:
     """Ask all that this module asks, of nothing.
 
@@ -74,12 +94,26 @@ def require_columns(connection: sqlite3.Connection) -> None:
     flushed_text(connection, 0)
     attachment_rows(connection, 0)
     unsent_draft(connection)
+    sent_rows(connection, 0, limit=0)
 
 
 def unsent_draft(connection: sqlite3.Connection) -> str:
     """What stood in the prompt of the conversation not begun yet; empty at first."""
     row = connection.execute("SELECT draft FROM unsent").fetchone()
     return loaded_text(row[0]) if row else ""
+
+
+def sent_rows(
+    connection: sqlite3.Connection, conversation_id: int | None, *, limit: int
+) -> list[str]:
+    """What the user said, newest first: in this conversation, then in others outside the trash.
+
+    ``limit`` holds for each of both. Texts longer than :data:`LONGEST_SENT` are left out.
+    """
+    values = (conversation_id, LONGEST_SENT, limit)
+    own = connection.execute(_SENT_HERE, values).fetchall()
+    others = connection.execute(_SENT_ELSEWHERE, values).fetchall()
+    return [loaded_text(row[0]) for row in (*own, *others)]
 
 
 def conversation_rows(

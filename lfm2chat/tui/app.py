@@ -34,7 +34,7 @@ from lfm2chat.settings import Settings, read_settings
 from lfm2chat.store import Store
 from lfm2chat.tui.appearance import AppearanceApp
 from lfm2chat.tui.chat import ChatScreen
-from lfm2chat.tui.clipboard import copy
+from lfm2chat.tui.clipboard import copy, said_of
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.messages import Downloaded, Failure, ServiceEvent
 from lfm2chat.tui.palette import ChatCommands
@@ -316,20 +316,21 @@ class Lfm2ChatApp(AppearanceApp):
 
     @work(thread=True, group="copy", exit_on_error=False)
     def _copy(self, text: str) -> None:
-        copied = copy(safe(text), write_terminal=self.write_terminal)
-        if copied.by and copied.certain:
-            said = f"Copied ({copied.by})."
-        elif copied.by:
-            said = "Handed to the terminal's clipboard; whether it took it, it does not say."
-        else:
-            said = "Not copied: no clipboard program found, and too long for the terminal."
-        self.notify(said, markup=False, severity="information" if copied.by else "warning")
+        # Nothing of a temporary conversation is written down, not even here.
+        file = None if self.state.is_temporary(self.state.shown) else self.paths.copied
+        copied = copy(safe(text), write_terminal=self.write_terminal, file=file)
+        sure = copied.by and copied.path is None
+        said = safe(said_of(copied))
+        self.notify(said, markup=False, severity="information" if sure else "warning")
 
     @work(group="models", exclusive=True, exit_on_error=False)
-    async def action_models(self) -> None:
-        """Choose the model that answers next."""
+    async def action_models(self, name: str = "") -> None:
+        """Choose the model that answers next, or use the one called ``name``."""
         service = self._service
         if service is None:
+            return
+        if name:
+            await self._use_model(service, name)
             return
         downloads = service.downloads
         choice = await self.push_screen_wait(
@@ -354,6 +355,15 @@ class Lfm2ChatApp(AppearanceApp):
                     await self._remove_model(service, entry)
             case StopFetching():
                 downloads.cancel()
+
+    async def _use_model(self, service: ChatService, name: str) -> None:
+        found = [entry.name for entry in await asyncio.to_thread(service.models)]
+        wanted = name.rpartition("/")[2].casefold()
+        for known in found:
+            if known.casefold() == wanted:
+                service.select_model(known)
+                return
+        self._fail(f"no model here is called {name}", "there are: " + ", ".join(found))
 
     async def _remove_model(self, service: ChatService, entry: ModelEntry) -> None:
         if self.state.model.name == entry.name:

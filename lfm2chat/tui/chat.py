@@ -6,11 +6,16 @@ from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.settings import Settings
 from lfm2chat.tui import listing
 from lfm2chat.tui.commands.context import ContextCommands
+from lfm2chat.tui.commands.counting import CountCommands
+from lfm2chat.tui.commands.find import FindCommands
 from lfm2chat.tui.commands.finding import FindingCommands
 from lfm2chat.tui.commands.lens import LensCommands
 from lfm2chat.tui.commands.prompting import PromptCommands
+from lfm2chat.tui.commands.queueing import QueueCommands
+from lfm2chat.tui.commands.reading import ReadingCommands
 from lfm2chat.tui.commands.sampling import SamplingCommands
 from lfm2chat.tui.commands.versions import VersionCommands
+from lfm2chat.tui.commands.writing import WritingCommands
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.screens.events import ServiceEvents
 
@@ -20,11 +25,16 @@ AGES_REFRESH_S = 60.0
 class ChatScreen(
     ServiceEvents,
     PromptCommands,
+    WritingCommands,
+    CountCommands,
+    QueueCommands,
     FindingCommands,
     VersionCommands,
     LensCommands,
     ContextCommands,
     SamplingCommands,
+    ReadingCommands,
+    FindCommands,
 ):
     """Everything on it; :meth:`connect` gives it the service once it exists."""
 

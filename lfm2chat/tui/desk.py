@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
 
-from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Conversation, Message, Role
-from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.cabinet import Cabinet
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
@@ -21,11 +18,13 @@ from lfm2chat.spec import SamplingParams
 from lfm2chat.spec.presets import BUILTIN_PRESETS
 from lfm2chat.tui import wording
 from lfm2chat.tui.choices import Row
-from lfm2chat.tui.state import ChatState, ContextUse, Draft
+from lfm2chat.tui.draft import Draft
+from lfm2chat.tui.draft_desk import DraftDesk
+from lfm2chat.tui.state import ChatState, ContextUse
 from lfm2chat.tui.tree_desk import TreeDesk
 
 
-class Desk:
+class Desk(DraftDesk):
     """One user's hands on one service. ``fail`` is told what went wrong later, from any thread;
     ``tree`` is for the versions of messages.
     """
@@ -38,8 +37,7 @@ class Desk:
         settings: Settings,
         fail: Callable[[str, str], None],
     ) -> None:
-        self._service = service
-        self._state = state
+        super().__init__(service, state, fail)
         self._settings = settings
         self.fail = fail
         self._trashed: list[int] = []
@@ -47,22 +45,28 @@ class Desk:
 
     # --- turns --------------------------------------------------------------------------------
 
-    def send(self, key: int, text: str) -> bool:
-        """Send ``text`` in a conversation: True when it went to the service, False when it waits
+    def send(self, key: int, draft: Draft) -> bool:
+        """Send ``draft`` in a conversation: True when it went to the service, False when it waits
         in the queue for the answer that runs.
 
         Raises:
             Lfm2ChatError: The service does not take it.
         """
-        if self._state.running(key) is not None:
-            self._state.queued.setdefault(key, []).append(text)
+        waits = self._state.running(key) is not None
+        if waits:
+            self._state.queued.setdefault(key, []).append(draft)
+        else:
+            self._submit(key, draft)
+        # After the turn: both go through one writer in this order, so a crash between them
+        # leaves the text twice, never nowhere.
+        if key == self._state.shown:
             self.save_draft(key, Draft())
-            return False
-        self._submit(key, text)
-        return True
+        if waits:
+            self._keep(key)
+        return not waits
 
-    def send_next(self, key: int) -> str | None:
-        """Send the next message that waits in a conversation; its text, or None if none waits.
+    def send_next(self, key: int) -> Draft | None:
+        """Send the next message that waits in a conversation; gives it, or None if none waits.
 
         Raises:
             Lfm2ChatError: The service does not take it; it is the first in the queue still.
@@ -70,27 +74,27 @@ class Desk:
         waiting = self._state.queued.get(key)
         if not waiting:
             return None
-        text = waiting[0]
-        self._submit(key, text)
+        draft = waiting[0]
+        self._submit(key, draft)
         waiting.pop(0)
-        return text
+        self._keep(key)
+        return draft
 
-    def _submit(self, key: int, text: str) -> None:
+    def _submit(self, key: int, draft: Draft) -> None:
         # What nobody chose is left to the service: another model has another recommendation.
         chosen = self._state.sampling.get(key)
+        text = draft.text.strip("\n")
         turn = self._service.submit(
             text,
             conversation_id=key if key > 0 else None,
             sampling=chosen,
             keep_sampling=chosen is not None,
+            attachments=draft.files,
             temporary=self._state.is_temporary(key),
             # A conversation that has begun has its own.
             system_prompt=self._state.system_prompts.get(key),
         )
-        self._state.begin(turn, key=key, prompt=text)
-        # After the turn: both go through one writer in this order, so a crash between them
-        # leaves the text twice, never nowhere.
-        self.save_draft(key, Draft())
+        self._state.begin(turn, key=key, prompt=text, files=draft.files)
 
     def stop(self, key: int) -> bool:
         """Stop the answers of a conversation; whether there was one.
@@ -102,20 +106,6 @@ class Desk:
             turn.stopping = True
             self._service.cancel(turn.turn)
         return bool(running)
-
-    async def context_map(self, key: int, draft: Draft) -> ContextMap | None:
-        """What fills the context of a conversation with what is typed; None where it was asked
-        again meanwhile.
-
-        Raises:
-            Lfm2ChatError: It cannot be counted.
-        """
-        # One that has not begun has no number.
-        number = key if key > 0 else None
-        asked = self._service.context_map(
-            number, draft.joined(), sampling=self._state.sampling.get(key)
-        )
-        return await asyncio.wrap_future(asked)
 
     def take_settings(self, settings: Settings) -> None:
         """Go by ``settings`` from now on."""
@@ -237,15 +227,6 @@ class Desk:
 
     # --- drafts and sampling ------------------------------------------------------------------
 
-    def save_draft(self, key: int, draft: Draft) -> None:
-        """Keep what stands in the prompt, on disk too, but for a temporary conversation."""
-        if self._state.drafts.get(key, Draft()) == draft:
-            return
-        self._state.drafts[key] = draft
-        if key in self._state.unwritten:
-            return  # nothing of it goes to the disk, and memory has no place for it yet
-        self.watch(self._service.save_draft(key if key > 0 else None, draft.joined()))
-
     def recommended(self) -> SamplingParams:
         """The model's advice, with the user's settings laid over it."""
         return self._settings.sampling_over(self._state.model.recommended or SamplingParams())
@@ -348,15 +329,3 @@ class Desk:
     def delete_prompt(self, name: str) -> None:
         """Delete a saved prompt."""
         self.watch(self._service.shelf.delete_prompt(name))
-
-    def watch(self, future: Future[Any]) -> None:
-        """Have it told if ``future`` fails."""
-
-        def look(done: Future[Any]) -> None:
-            if done.cancelled():
-                return
-            error = done.exception()
-            if error is not None:
-                self.fail(str(error), error.hint if isinstance(error, Lfm2ChatError) else "")
-
-        future.add_done_callback(look)

@@ -48,6 +48,8 @@ SHOWN_NAMES = {
     "pagedown": "PgDn",
     "enter": "Enter",
     "backslash": "\\",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
 }
 ARROWS = {"up": "↑", "down": "↓", "left": "←", "right": "→"}
 
@@ -63,7 +65,7 @@ def key_name(key: str) -> str:
     if name.startswith("f") and name[1:].isdigit():
         name = name.upper()
     if not modifier:
-        return name
+        return ARROWS.get(name, name)
     return "+".join([*(part.capitalize() for part in modifier.split("+")), ARROWS.get(name, name)])
 
 

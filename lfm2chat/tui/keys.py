@@ -16,7 +16,13 @@ class Command:
 
     ``keys`` are Textual key names, the first one is shown; with none it is done by its name, in
     the palette. ``footer`` says whether the footer shows it; ``scope`` is where the keys work:
-    ``app``, ``prompt`` or ``list``.
+    ``app``, ``prompt``, ``list`` or ``read`` (while a cursor stands in the transcript). ``does``
+    is the id of the command that it carries out where it has keys; empty for its own.
+
+    ``slash`` is its name after a ``/`` in the prompt: the id where it is empty, none where it is
+    None; ``aliases`` are others. ``argument`` says in a word or two what may follow that name, in
+    brackets where it may be left out; the action of such a command takes it as its one, optional,
+    parameter. (:mod:`lfm2chat.tui.slash`)
     """
 
     id: str
@@ -25,7 +31,53 @@ class Command:
     help: str
     footer: bool = False
     scope: str = "app"
+    does: str = ""
+    slash: str | None = ""
+    argument: str = ""
+    aliases: tuple[str, ...] = ()
 
+
+# With the cursor on a message, or on a block of an answer: single letters.
+_READING: tuple[Command, ...] = (
+    Command("leave_reading", ("escape",), "Prompt", "Back to the prompt.", True, "read"),
+    Command("read_up", ("up", "k"), "Up", "One block or message up.", scope="read"),
+    Command("read_down", ("down", "j"), "Down", "One block or message down.", scope="read"),
+    Command("read_in", ("right",), "In", "Into the blocks of an answer.", scope="read"),
+    Command("read_out", ("left",), "Out", "Back, and out of the blocks.", scope="read"),
+    Command("read_first", ("home",), "First", "To the first message.", scope="read"),
+    Command("read_last", ("end",), "Last", "To the last message.", scope="read"),
+    Command("copy_block", ("y",), "Copy", "Copy the block or the message.", True, "read"),
+    Command("copy_source", ("Y",), "Copy source", "Copy all of it, thoughts too.", scope="read"),
+    Command("copy_code", ("c",), "Code", "Copy the code of a block.", True, "read"),
+    Command("quote", ("q",), "Quote", "Quote it in the prompt.", True, "read"),
+    Command("save", ("s",), "Save", "Save the block or the message to a file.", True, "read"),
+    Command("details", ("d",), "Details", "Show sampling, seed, times and more.", True, "read"),
+    Command("page", ("o",), "Pager", "Open the message in $PAGER.", True, "read"),
+    Command("read_edit", ("e",), "Edit", "Say it in another way.", True, "read", "edit"),
+    Command("read_again", ("r",), "Again", "Answer once more.", True, "read", "regenerate"),
+    Command("read_go_on", ("g",), "Go on", "Let the answer go on.", True, "read", "continue"),
+    Command("read_fork", ("f",), "Fork", "Go on in a new conversation.", True, "read", "fork"),
+    Command("read_hide", ("x",), "Hide", "Hide it, and all below.", True, "read", "delete_message"),
+    Command(
+        "read_before",
+        ("left_square_bracket",),
+        "Version before",
+        "Show the version before.",
+        scope="read",
+        does="previous_version",
+    ),
+    Command(
+        "read_after",
+        ("right_square_bracket",),
+        "Version after",
+        "Show the version after.",
+        scope="read",
+        does="next_version",
+    ),
+    Command("read_lens", ("l",), "Lens", "Show how sure the model was.", True, "read", "lens"),
+    Command("read_tree", ("t",), "Versions", "Show every version.", True, "read", "tree"),
+    Command("unfold", ("enter",), "Unfold", "Unfold a thought, or fold it again.", scope="read"),
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command("send", ("enter",), "Send", "Send the message.", scope="prompt"),
@@ -42,16 +94,78 @@ COMMANDS: tuple[Command, ...] = (
         ("ctrl+c",),
         "Copy / stop",
         "Copy the selection; without one stop the answer; else press again to quit.",
+        slash=None,
+    ),
+    Command(
+        "editor", ("ctrl+o",), "Editor", "Write the message in your editor ($VISUAL or $EDITOR)."
+    ),
+    Command(
+        "attach",
+        (),
+        "Attach file",
+        "Send a text file with the message; typing @ and its path does it too.",
+        argument="[path]",
+    ),
+    Command(
+        "edit_queued",
+        ("alt+up",),
+        "Edit queued",
+        "Take the message that waits last back into the prompt.",
+    ),
+    Command("drop_queued", (), "Drop queued", "Drop the message that waits last."),
+    Command(
+        "older",
+        ("up",),
+        "Earlier message",
+        "On the first line: show the message that was sent before.",
+        scope="prompt",
+    ),
+    Command(
+        "newer",
+        ("down",),
+        "Later message",
+        "On the last line: show the message that was sent after, at last what was typed.",
+        scope="prompt",
     ),
     Command("new", ("ctrl+n",), "New", "Start a new conversation.", footer=True),
     Command("temporary", ("f6",), "Temporary", "Start a conversation that is never written down."),
     Command("help", ("f1",), "Help", "Show every key and command.", footer=True),
-    Command("rename", ("f2",), "Rename", "Rename the conversation.", footer=True),
-    Command("models", ("f3",), "Model", "Switch to another model.", footer=True),
-    Command("sampling", ("f4",), "Sampling", "Show or hide the sampling controls.", footer=True),
+    Command(
+        "rename",
+        ("f2",),
+        "Rename",
+        "Rename the conversation.",
+        footer=True,
+        argument="[title]",
+        aliases=("title",),
+    ),
+    Command(
+        "models",
+        ("f3",),
+        "Model",
+        "Switch to another model.",
+        footer=True,
+        slash="model",
+        argument="[name]",
+        aliases=("models",),
+    ),
+    Command(
+        "sampling",
+        ("f4",),
+        "Sampling",
+        "Show or hide the sampling controls.",
+        footer=True,
+        argument="[parameter value]",
+    ),
     Command("presets", (), "Presets", "Choose a preset of sampling, or keep one."),
     Command("lock_seed", (), "Lock seed", "Draw with the seed of the last answer from now on."),
-    Command("system", (), "System prompt", "Change what the model is told first."),
+    Command(
+        "system",
+        (),
+        "System prompt",
+        "Change what the model is told first.",
+        argument="[text]",
+    ),
     Command("prompts", (), "Saved prompts", "Insert a saved prompt, or keep what is typed."),
     Command("sidebar", ("f5",), "List", "Show or hide the conversation list.", footer=True),
     Command("delete", ("f8",), "Delete", "Move the conversation to the trash.", footer=True),
@@ -95,8 +209,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("scroll_down", ("pagedown",), "Scroll down", "Scroll down; at the end it follows."),
     Command("jump", ("ctrl+g",), "Jump", "Put a letter on every place; press one to go there."),
     Command("settings", ("ctrl+l",), "Settings", "Look at the settings and change them."),
+    Command("reading", ("f7",), "Read", "Go from the prompt into the conversation, or back."),
+    Command("find", ("ctrl+f",), "Find", "Find words in this conversation."),
+    Command("copy_answer", (), "Copy answer", "Copy the last answer, without its thought."),
+    Command("copy_conversation", (), "Copy all", "Copy the whole conversation as Markdown."),
     Command("palette", ("ctrl+p",), "Commands", "Search every command.", footer=True),
-    Command("quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True),
+    Command(
+        "quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True, aliases=("exit",)
+    ),
     Command("list_open", ("enter",), "Open", "Open the conversation.", scope="list"),
     Command(
         "list_filter",
@@ -111,6 +231,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("list_rename", ("r", "f2"), "Rename", "Give it another title.", scope="list"),
     Command("list_delete", ("x", "delete"), "Delete", "Move it to the trash.", scope="list"),
     Command("list_pane", ("o",), "New pane", "Open it in a pane of its own.", scope="list"),
+    *_READING,
 )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.runtime.events import (
     DownloadEnded,
@@ -33,34 +34,11 @@ from lfm2chat.runtime.events import (
 )
 from lfm2chat.spec import FinishReason, SamplingParams
 from lfm2chat.store import is_temporary
+from lfm2chat.tui.draft import Draft
 from lfm2chat.tui.keymap import STANDARD, Keymap
 
 # Finished messages are kept to correct what a slower read of the store says about them.
 REMEMBERED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What stands in the prompt: typed text, and pasted texts too large for an editor."""
-
-    text: str = ""
-    pasted: tuple[str, ...] = ()
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to send."""
-        return not self.text.strip() and not any(part.strip() for part in self.pasted)
-
-    def followed_by(self, other: Draft) -> Draft:
-        """This draft with ``other`` below it."""
-        text = (
-            f"{self.text}\n\n{other.text}" if self.text and other.text else self.text or other.text
-        )
-        return Draft(text, (*self.pasted, *other.pasted))
-
-    def joined(self) -> str:
-        """The message that would be sent."""
-        return "\n\n".join(part for part in (self.text.strip("\n"), *self.pasted) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +53,8 @@ class Editing:
 class LiveTurn:
     """One turn that has not ended. ``text`` is raw; whoever shows it makes it safe.
 
-    ``version`` tells a new version of a message from one at the end; one that is ``aside`` is
-    written beside the branch that is shown.
+    ``prompt`` and ``files`` are what was sent. ``version`` tells a new version of a message from
+    one at the end; one that is ``aside`` is written beside the branch that is shown.
     """
 
     turn: int
@@ -84,6 +62,7 @@ class LiveTurn:
     prompt: str
     version: bool = False
     aside: bool = False
+    files: tuple[Attachment, ...] = ()
     user: Message | None = None
     assistant: Message | None = None
     text: str = ""
@@ -92,6 +71,11 @@ class LiveTurn:
     decode_s: float = 0.0
     context_used: int = 0
     stopping: bool = False
+
+    @property
+    def sent(self) -> Draft:
+        """What was sent, as it would stand in the prompt."""
+        return Draft(self.prompt, self.files)
 
     def running_message(self) -> Message | None:
         """The assistant's message with the text so far, or None before the commit."""
@@ -140,7 +124,7 @@ class ChatState:
     siblings: dict[int, dict[int, tuple[int, ...]]] = field(default_factory=dict)
     warm: dict[int, frozenset[int]] = field(default_factory=dict)
     live: dict[int, LiveTurn] = field(default_factory=dict)
-    queued: dict[int, list[str]] = field(default_factory=dict)
+    queued: dict[int, list[Draft]] = field(default_factory=dict)
     drafts: dict[int, Draft] = field(default_factory=dict)
     sampling: dict[int, SamplingParams | None] = field(default_factory=dict)
     context: dict[int, ContextUse] = field(default_factory=dict)
@@ -173,9 +157,17 @@ class ChatState:
         """Whether the conversation with that key lies in memory only."""
         return key in self.unwritten or is_temporary(key)
 
-    def begin(self, turn: int, *, key: int, prompt: str, version: bool = False) -> LiveTurn:
+    def begin(
+        self,
+        turn: int,
+        *,
+        key: int,
+        prompt: str,
+        version: bool = False,
+        files: tuple[Attachment, ...] = (),
+    ) -> LiveTurn:
         """Remember that ``turn`` was submitted."""
-        self.live[turn] = LiveTurn(turn, key, prompt, version)
+        self.live[turn] = LiveTurn(turn, key, prompt, version, files=files)
         return self.live[turn]
 
     def turns_of(self, key: int) -> list[LiveTurn]:
@@ -187,7 +179,7 @@ class ChatState:
         turns = sorted(self.turns_of(key), key=lambda turn: turn.aside)
         return turns[0] if turns else None
 
-    def take_queue(self, key: int) -> list[str]:
+    def take_queue(self, key: int) -> list[Draft]:
         """The messages that wait in one conversation; they are taken out of the queue."""
         return self.queued.pop(key, [])
 

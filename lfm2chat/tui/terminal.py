@@ -98,6 +98,16 @@ def set_title(title: str) -> str:
     return f"\x1b]2;{one_line(title, TITLE_LENGTH)}\x1b\\"
 
 
+@contextmanager
+def plain_keys() -> Iterator[None]:
+    """Take the request of :func:`modified_keys` back while another program has the terminal."""
+    _write(None, FORGET_MODIFIED_KEYS)
+    try:
+        yield
+    finally:
+        _write(None, REPORT_MODIFIED_KEYS)
+
+
 def _write(stream: TextIO | None, text: str) -> None:
     target = sys.__stderr__ if stream is None else stream
     if target is None:

@@ -14,6 +14,7 @@ from lfm2chat.chat.turns import Conversation, Message, Role
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.store.archive import Tree
+from lfm2chat.tui.draft import Draft
 from lfm2chat.tui.state import ChatState
 
 
@@ -30,19 +31,20 @@ class TreeDesk:
 
     # --- new versions: each begins a turn, but for an answer that the user wrote ----------------
 
-    def edit(self, key: int, message: Message, text: str) -> None:
-        """Say ``text`` instead of ``message``, beside it.
+    def edit(self, key: int, message: Message, draft: Draft) -> None:
+        """Say ``draft`` instead of ``message``, beside it. An answer has no files.
 
         Raises:
             Lfm2ChatError: The service does not take it.
         """
-        branches = self._service.branches
+        branches, text = self._service.branches, draft.text
         if message.role is Role.ASSISTANT:
             self._watch(branches.edit_answer(key, message.id, text))
             return
         sampling = self._state.sampling.get(key)
-        turn = branches.edit(key, message.id, text, sampling=sampling)
-        self._state.begin(turn, key=key, prompt=text, version=True)
+        files = draft.files
+        turn = branches.edit(key, message.id, text, attachments=files, sampling=sampling)
+        self._state.begin(turn, key=key, prompt=text, version=True, files=files)
 
     def regenerate(self, key: int, message: Message, *, count: int = 1) -> None:
         """Answer once more, or ``count`` times.

@@ -49,6 +49,11 @@ def size(count_bytes: int) -> str:
     return f"{count_bytes / 1e9:.0f} GB"
 
 
+def tokens(count: int) -> str:
+    """``812 tok``, ``12,345 tok``."""
+    return f"{count:,} tok"
+
+
 def rate(tokens_per_s: float | None) -> str:
     """``213 tok/s``; one decimal below ten; empty where nothing was measured."""
     if tokens_per_s is None:

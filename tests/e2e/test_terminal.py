@@ -134,7 +134,40 @@ def test_a_megabyte_on_one_line_is_taken_whole(home):
         child.send("\r")
         drain(child)
         branch = stored(home, 2)
-        assert branch[0].text == text
+        assert branch[0].attachments[0].text == text
+        assert leave(child) == 0
+
+
+EDITOR = """
+import os, pathlib, sys
+path = pathlib.Path(sys.argv[1])
+pathlib.Path(os.environ["SEEN"]).write_text(f"{path.stat().st_mode & 0o777:o} {path.read_text()}")
+print("the terminal is the editor's", os.isatty(0), os.isatty(1))
+line = input("what? ")
+path.write_text(f"{path.read_text()}{line}\\n")
+"""
+
+
+def test_the_editor_has_the_terminal_and_the_app_has_it_back_afterwards(home, monkeypatch):
+    script, seen = home.parent / "editor.py", home.parent / "seen"
+    script.write_text(EDITOR)
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {script}")
+    monkeypatch.setenv("SEEN", str(seen))
+    with app(home) as child:
+        child.expect("guide")
+        drain(child)
+        child.send("first line")
+        drain(child)
+        child.send("\x0f")  # ctrl+o
+        child.expect("the terminal is the editor's True True")
+        # Cooked, echoed, and nothing of it for the app: ctrl+q would end that.
+        child.send("from the editor\r")
+        drain(child)
+        child.send("\r")
+        drain(child)
+        branch = stored(home, 2)
+        assert branch[0].text == "first line\nfrom the editor"
+        assert seen.read_text() == "600 first line\n"
         assert leave(child) == 0
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import ConversationNotFoundError, Lfm2ChatError, ModelError
@@ -189,15 +190,17 @@ def _marked(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
 class ScriptedBranches(dict[int, list[Message]]):
     """The branch that is shown of each conversation, and what Branches is to the app.
 
-    ``aside`` of the service holds a branch that is not shown; each message has one version.
+    ``aside`` of the service holds a branch that is not shown; ``other`` are the versions of a
+    message; what is not in it has one.
     """
 
     def __init__(self, service: ScriptedService) -> None:
         super().__init__()
         self._service = service
+        self.other: dict[int, tuple[int, ...]] = {}
 
-    def siblings(self, conversation_id: int) -> dict[int, tuple[int, ...]]:  # noqa: ARG002
-        return {}
+    def siblings(self, conversation_id: int) -> dict[int, tuple[int, ...]]:
+        return {one.id: self.other.get(one.id, (one.id,)) for one in self.get(conversation_id, ())}
 
     def continue_answer(self, conversation_id: int, message_id: int, **values: Any) -> int:
         self.continued = (conversation_id, message_id, values)
@@ -233,6 +236,9 @@ class ScriptedService:
         self.closed = False
         self.context: ContextMap | None = None
         self.unsent = ""
+        self.counts: list[tuple[Any, Future[Any]]] | None = None
+        self.primed: list[tuple[Any, ...]] = []
+        self.attached: dict[int, tuple[Attachment, ...]] = {}
         self.downloads = ScriptedDownloads(self)
         self.shelf = ScriptedShelf()
         self.cabinet = ScriptedCabinet(self)
@@ -260,6 +266,7 @@ class ScriptedService:
         conversation_id: int | None = None,
         sampling: SamplingParams | None = None,
         keep_sampling: bool = False,
+        attachments: Sequence[Attachment] = (),
         temporary: bool = False,
         system_prompt: str | None = None,
     ) -> int:
@@ -268,6 +275,7 @@ class ScriptedService:
         turn = self._number()
         self.calls.append(("submit", text, conversation_id, sampling))
         self.told_first = system_prompt
+        self.attached[turn] = tuple(attachments)
         assert keep_sampling == (sampling is not None)
         self.temporary = temporary
         if not self.accept:
@@ -287,7 +295,14 @@ class ScriptedService:
         branch = self.branches[conversation.id]
         parent = branch[-1].id if branch else None
         user = Message(
-            self._number(), conversation.id, parent, Role.USER, text, MessageStatus.DONE, NOW
+            self._number(),
+            conversation.id,
+            parent,
+            Role.USER,
+            text,
+            MessageStatus.DONE,
+            NOW,
+            attachments=self.attached.get(turn, ()),
         )
         assistant = Message(
             self._number(),
@@ -366,10 +381,6 @@ class ScriptedService:
     def take_settings(self, settings: Settings) -> None:
         self.settings = settings
 
-    def context_map(self, conversation_id: int | None, text: str = "", **_: Any) -> Future[Any]:
-        self.calls.append(("map", conversation_id, text))
-        return done(self.context)
-
     def lens(self, conversation_id: int, message_id: int) -> int:
         self.calls.append(("lens", conversation_id, message_id))
         return self._number()
@@ -379,6 +390,15 @@ class ScriptedService:
 
     def tell_warm(self, conversation_id: int) -> None:
         self.calls.append(("tell warm", conversation_id))
+
+    def sent(self, conversation_id: int | None, *, limit: int) -> list[str]:
+        def said(number: int) -> list[str]:
+            branch = reversed(self.branches[number])
+            return [one.text for one in branch if one.role is Role.USER]
+
+        own = [] if conversation_id is None else said(conversation_id)
+        others = [text for key in self.branches if key != conversation_id for text in said(key)]
+        return [*own[:limit], *others[:limit]]
 
     def rename(self, conversation_id: int, title: str) -> Future[Any]:
         return self._change(conversation_id, title=title)
@@ -403,6 +423,44 @@ class ScriptedService:
 
     def restore(self, conversation_id: int) -> Future[Any]:
         return self._change(conversation_id, trashed_at=None)
+
+    def count_tokens(
+        self,
+        conversation_id: int | None,
+        text: str = "",
+        attachments: Sequence[Attachment] = (),
+        *,
+        sampling: SamplingParams | None = None,
+    ) -> Future[Any]:
+        return self._counts(("count", conversation_id, text, tuple(attachments), sampling))
+
+    def context_map(
+        self,
+        conversation_id: int | None,
+        text: str = "",
+        attachments: Sequence[Attachment] = (),
+        *,
+        sampling: SamplingParams | None = None,
+    ) -> Future[Any]:
+        self.calls.append(("map", conversation_id, text))
+        return self._counts(("map", conversation_id, text, tuple(attachments), sampling))
+
+    def _counts(self, asked: tuple[Any, ...]) -> Future[Any]:
+        """A future that the test ends; while no test looks at it what is known, at once."""
+        if self.counts is None:
+            return done(self.context if asked[0] == "map" else None)
+        self.counts.append((asked, Future()))
+        return self.counts[-1][1]
+
+    def prime(
+        self,
+        conversation_id: int | None,
+        text: str = "",
+        attachments: Sequence[Attachment] = (),
+        *,
+        sampling: SamplingParams | None = None,
+    ) -> None:
+        self.primed.append((conversation_id, text, tuple(attachments), sampling))
 
     # --- what a test calls ------------------------------------------------------------------
 

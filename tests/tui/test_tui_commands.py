@@ -4,6 +4,7 @@ import pytest
 
 from lfm2chat.settings import read_settings
 from lfm2chat.tui.keys import COMMANDS
+from lfm2chat.tui.screens.help import SCOPE_TITLES
 from lfm2chat.tui.screens.regions import action_of
 
 
@@ -23,18 +24,17 @@ def test_every_command_has_its_action_and_its_keys_are_bound_once():
     from lfm2chat.tui.app import Lfm2ChatApp
     from lfm2chat.tui.chat import ChatScreen
 
-    seen: set[str] = set()
-    of_list: set[str] = set()
+    # While reading and in the list, where nobody writes, a key may have a meaning of its own.
+    seen: dict[str, set[str]] = {"read": set(), "list": set(), "": set()}
     for command in COMMANDS:
-        # In the list, where nobody writes, a key may have a meaning of its own.
-        keys = of_list if command.scope == "list" else seen
-        assert not keys & set(command.keys)
-        keys |= set(command.keys)
-        if command.scope == "app":
+        bound = seen[command.scope if command.scope in seen else ""]
+        assert not bound & set(command.keys)
+        bound |= set(command.keys)
+        if command.scope in ("app", "read"):
             action = action_of(command)
             owner = Lfm2ChatApp if action.startswith("app.") else ChatScreen
             assert hasattr(owner, f"action_{action.removeprefix('app.')}")
-    assert not seen & {"ctrl+a", "ctrl+e", "ctrl+k", "ctrl+u", "ctrl+w", "ctrl+d", "ctrl+y"}
+    assert not seen[""] & {"ctrl+a", "ctrl+e", "ctrl+k", "ctrl+u", "ctrl+w", "ctrl+d", "ctrl+y"}
 
 
 async def test_new_opens_an_empty_conversation_that_is_stored_with_its_first_message(
@@ -223,10 +223,7 @@ async def test_help_lists_every_command(app, service, wait):
         await wait(pilot, lambda: app.screen.query("#help"))
         shown = [str(widget.render()) for widget in app.screen.query(".help-text")]
         assert shown == [
-            command.help
-            for scope in ("prompt", "app", "list")
-            for command in COMMANDS
-            if command.scope == scope
+            command.help for scope in SCOPE_TITLES for command in COMMANDS if command.scope == scope
         ]
         await pilot.press("escape")
         await wait(pilot, lambda: app.screen is app.chat)

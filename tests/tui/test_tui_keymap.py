@@ -20,14 +20,14 @@ def test_an_empty_table_changes_nothing():
 
 
 def test_keys_are_replaced_added_and_taken_away():
-    keymap = keys(new="f7, Ctrl+N", stop="", models="shift+ctrl+f3")
-    assert keymap.command("new").keys == ("f7", "ctrl+n")
+    keymap = keys(new="f13, Ctrl+N", stop="", models="shift+ctrl+f3")
+    assert keymap.command("new").keys == ("f13", "ctrl+n")
     assert keymap.command("stop").keys == ()
     # As terminals' reports are named.
     assert keymap.command("models").keys == ("ctrl+shift+f3",)
     assert keymap.shown("stop") == "“Stop”"
-    assert keymap.shown_keys("new") == "F7, ^n"
-    assert keymap.spelled("new") == "F7"
+    assert keymap.shown_keys("new") == "F13, ^n"
+    assert keymap.spelled("new") == "F13"
     assert keymap.spelled("palette") == "Ctrl+P"
 
 
@@ -40,7 +40,7 @@ def test_two_commands_may_change_their_keys():
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("nope", "f7", "there is no such command"),
+        ("nope", "f13", "there is no such command"),
         ("new", 3, "is 3"),
         ("new", "control+n", "'control+n' is no key"),
         ("new", "ctrl+ctrl+n", "is no key"),
@@ -57,12 +57,12 @@ def test_two_commands_may_change_their_keys():
     ],
 )
 def test_a_mistake_names_the_key_and_costs_only_its_own_entry(name, value, told):
-    keymap = read_keymap({name: value, "jump": "f7"}, where="/x/config.toml")
+    keymap = read_keymap({name: value, "jump": "f13"}, where="/x/config.toml")
     (error,) = keymap.errors
     assert f"/x/config.toml: keys.{name}: " in str(error)
     assert told in str(error)
     assert error.hint
-    assert keymap.command("jump").keys == ("f7",)
+    assert keymap.command("jump").keys == ("f13",)
     rest = [(entry.id, entry.keys) for entry in keymap.commands if entry.id != "jump"]
     assert rest == [(entry.id, entry.keys) for entry in COMMANDS if entry.id != "jump"]
 
@@ -75,10 +75,10 @@ def test_what_a_dropped_entry_would_have_made_free_is_taken_again():
 
 def test_writing_a_setting_keeps_the_table_and_its_comments(tmp_path):
     path = tmp_path / "config.toml"
-    path.write_text('[keys]\nnew = "f7"  # mine\n', encoding="utf-8")
+    path.write_text('[keys]\nnew = "f13"  # mine\n', encoding="utf-8")
     write_setting(path, "bell", "always")
     settings = read_settings(path)
-    assert settings.keys == {"new": "f7"}
+    assert settings.keys == {"new": "f13"}
     assert settings.bell == "always"
     assert "# mine" in path.read_text(encoding="utf-8")
 
@@ -90,15 +90,15 @@ def with_keys(app, **table):
 
 async def test_a_chosen_key_works_in_the_prompt_and_the_old_one_does_not(app, service, wait):
     only = service.store_conversation("only", ["a", "b"])
-    # F7 selects everything in Textual's editor, which is where the focus is.
-    app = with_keys(app, new="f7", sidebar="", close_pane="f10")
+    # F13 selects everything in Textual's editor, which is where the focus is.
+    app = with_keys(app, new="f13", sidebar="", close_pane="f10")
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.shown == only.id)
         await pilot.press("ctrl+n", "f5")
         await pilot.pause()
         assert app.state.shown == only.id
         assert not app.chat.query_one("#sidebar").display
-        await pilot.press("f7")
+        await pilot.press("f13")
         await wait(pilot, lambda: app.state.shown < 0)
         # One that has no key of its own.
         await pilot.press("ctrl+backslash")
@@ -109,20 +109,20 @@ async def test_a_chosen_key_works_in_the_prompt_and_the_old_one_does_not(app, se
 
 async def test_everything_that_shows_keys_shows_the_chosen_ones(app, service, wait):
     only = service.store_conversation("only", ["a", "b"])
-    app = with_keys(app, new="f7", restore="f10", models="ctrl+o", send="ctrl+b", help="f11")
+    app = with_keys(app, new="f13", restore="f10", models="f14", send="ctrl+b", help="f11")
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await wait(pilot, lambda: app.state.shown == only.id)
-        assert "F7 New" in str(app.chat.keybar.render())
+        assert "F13 New" in str(app.chat.keybar.render())
         assert "Ctrl+B sends" in str(app.chat.prompt.area.placeholder)
         await pilot.press("f8")
         await wait(pilot, lambda: app.state.shown < 0)
         assert any("F10 brings" in said.message for said in app._notifications)
         shown = " ".join(str(line.render()) for line in app.screen.query("Welcome Static"))
-        assert "F7" in shown
-        assert "^o brings the others" in shown
+        assert "F13" in shown
+        assert "F14 brings the others" in shown
         await pilot.press("f11")
         await wait(pilot, lambda: app.screen.query("#help"))
-        assert "F7" in [str(line.render()) for line in app.screen.query(".help-keys")]
+        assert "F13" in [str(line.render()) for line in app.screen.query(".help-keys")]
         await pilot.press("f11")
         await wait(pilot, lambda: app.screen is app.chat)
         await pilot.press("x", "enter", "y", "ctrl+b")
@@ -131,7 +131,7 @@ async def test_everything_that_shows_keys_shows_the_chosen_ones(app, service, wa
 
 
 async def test_faulty_entries_are_told_at_the_start(app, service, wait):
-    app = with_keys(app, new="ctrl+a", nope="f7")
+    app = with_keys(app, new="ctrl+a", nope="f13")
     async with app.run_test(notifications=True) as pilot:
         await wait(pilot, lambda: len(app._notifications) == 2)
         assert any("keys.new" in said.message for said in app._notifications)

@@ -7,7 +7,7 @@ from textual.events import Key, Paste
 
 from lfm2chat.tui.app import Lfm2ChatApp
 from lfm2chat.tui.commands.prompting import DRAFT_DELAY_S
-from lfm2chat.tui.widgets.prompt import LONGEST_EDIT
+from lfm2chat.tui.widgets.editor import LONGEST_EDIT
 
 
 def prompt(app):
@@ -87,11 +87,13 @@ async def test_a_megabyte_becomes_a_chip_and_is_sent_whole(app, service, wait, t
         await pilot.press("s", "e", "e")
         prompt(app).area.post_message(Paste(text))
         await wait(pilot, lambda: app.screen.query(".chip"))
-        assert "pasted text · 1.0 MB" in str(app.screen.query_one(".chip").render())
+        assert "pasted 1 · 1.0 MB" in str(app.screen.query_one(".chip").render())
         assert len(prompt(app).area.text) < LONGEST_EDIT
         await pilot.press("enter")
-        await wait(pilot, lambda: sent(service))
-        assert sent(service) == [f"see\n\n{text}"]
+        await wait(pilot, lambda: sent(service) == ["see"])
+        assert [file.text for file in service.attached.popitem()[1]] == [text]
+        shown = app.chat.transcript.shown[0].query(".note")
+        assert "file · pasted 1 · 1.0 MB" in str(shown.first().render())
         await wait(pilot, lambda: not app.screen.query(".chip"))
 
 
@@ -108,7 +110,7 @@ async def test_a_chip_goes_with_a_click_or_with_backspace(app, service, wait, cl
         # A chip that is not laid out yet stands at the screen's corner: a click would miss it.
         await wait(pilot, lambda: len(laid_out(app)) == len(app.screen.query(".chip")) == 2)
         await click(pilot, lambda: len(app.screen.query(".chip")) == 1, ".chip")
-        assert len(prompt(app).draft.pasted) == 1
+        assert len(prompt(app).draft.files) == 1
         await pilot.press("backspace")
         await wait(pilot, lambda: not app.screen.query(".chip"))
 

@@ -14,7 +14,8 @@ from lfm2chat.runtime.events import (
 )
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 from lfm2chat.tui import describe
-from lfm2chat.tui.state import ChatState, Draft, ModelState
+from lfm2chat.tui.draft import Draft
+from lfm2chat.tui.state import ChatState, ModelState
 
 USER = Message(11, 5, None, Role.USER, "hi", MessageStatus.DONE, 0.0)
 EMPTY = Message(12, 5, 11, Role.ASSISTANT, "", MessageStatus.WRITING, 0.0, model="guide")
@@ -29,12 +30,12 @@ def begun() -> ChatState:
 
 def test_a_new_conversation_keeps_its_queue_draft_and_sampling_when_it_gets_its_number():
     state = begun()
-    state.queued[-1] = ["next"]
+    state.queued[-1] = [Draft("next")]
     state.drafts[-1] = Draft("typed")
     state.sampling[-1] = SamplingParams(temperature=1)
     turn = state.apply(TurnAccepted(1, CONVERSATION, USER, EMPTY))
     assert turn.key == state.shown == 5
-    assert state.queued == {5: ["next"]}
+    assert state.queued == {5: [Draft("next")]}
     assert state.drafts == {5: Draft("typed")}
     assert state.sampling[5].temperature == 1
 
@@ -112,8 +113,3 @@ def test_a_failed_switch_keeps_the_model_that_was_there():
     assert describe.status(state).phase == "loading broken"
     state.apply(ModelFailed("broken", "no weights", ""))
     assert (state.model.name, describe.status(state).phase) == ("guide", "ready")
-
-
-def test_a_draft_joins_what_was_typed_and_what_was_pasted():
-    assert Draft(" \n", (" ",)).empty
-    assert Draft("a\n", ("b", "c")).joined() == "a\n\nb\n\nc"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lfm2chat.tui.clipboard import LONGEST_OSC52_BYTES, copy, osc52
+from lfm2chat.tui.clipboard import LONGEST_OSC52_BYTES, copy, osc52, said_of
 from lfm2chat.tui.terminal import kept_title, modified_keys, set_title
 
 CHILD = """
@@ -101,3 +101,71 @@ def test_what_is_too_long_for_the_terminal_is_not_pretended_to_be_copied(tmp_pat
     assert copied.by == ""
     assert written == []
     assert osc52(text) is None
+
+
+def test_what_nothing_takes_is_written_to_a_private_file_and_said(tmp_path):
+    file = tmp_path / "copied.txt"
+    text = "x" * (LONGEST_OSC52_BYTES + 1)
+    environment = {"PATH": str(tmp_path)}
+    copied = copy(text, write_terminal=lambda _: None, environment=environment, file=file)
+    assert copied.path == file
+    assert file.read_text() == text
+    assert file.stat().st_mode & 0o077 == 0
+    assert str(file) in said_of(copied)
+
+
+def test_a_terminal_that_is_known_to_drop_it_is_not_asked(tmp_path):
+    for known in (
+        {"TERM": "linux"},
+        {"TERM_PROGRAM": "Apple_Terminal"},
+        {"VTE_VERSION": "6800"},
+    ):
+        written: list[str] = []
+        environment = {"PATH": str(tmp_path), **known}
+        copied = copy("hi", write_terminal=written.append, environment=environment)
+        assert copied.by == ""
+        assert written == []
+        assert said_of(copied).startswith("Not copied")
+    assert osc52("hi", {"VTE_VERSION": "7800"}) is not None
+
+
+def test_over_ssh_the_far_machines_own_clipboard_is_not_taken(tmp_path):
+    program(tmp_path, "pbcopy", "exit 0")
+    written: list[str] = []
+    environment = {"PATH": str(tmp_path), "SSH_CONNECTION": "a b c d"}
+    copied = copy("hi", write_terminal=written.append, environment=environment)
+    assert copied.by == "the terminal"
+    assert copy("hi", write_terminal=written.append, environment={"PATH": str(tmp_path)}).certain
+
+
+def test_in_tmux_its_buffer_takes_the_text_and_an_old_one_too(tmp_path):
+    # Before 3.2 it does not know -w.
+    old = f'[ "$2" = -w ] && exit 1; /bin/cat > {tmp_path}/taken'
+    program(tmp_path, "tmux", old)
+    environment = {"PATH": str(tmp_path), "TMUX": "/tmp/x,1,0"}
+    copied = copy("hi", write_terminal=lambda _: None, environment=environment)
+    assert copied.by.startswith("tmux's buffer")
+    assert (tmp_path / "taken").read_text() == "hi"
+    program(tmp_path, "tmux", "exit 0")
+    assert copy("hi", write_terminal=lambda _: None, environment=environment).by == "tmux"
+
+
+def test_tmux_and_screen_pass_the_sequence_on():
+    assert osc52("hi", {"TMUX": "x"}) == (
+        "\x1b]52;c;aGk=\x1b\\\x1bPtmux;\x1b\x1b]52;c;aGk=\x1b\x1b\\\x1b\\"
+    )
+    long = osc52("hi" * 600, {"STY": "x"})
+    pieces = long.split("\x1b\\")[:-1]
+    assert len(pieces) > 2
+    assert all(piece.startswith("\x1bP") and len(piece) < 512 for piece in pieces)
+    joined = "".join(piece.removeprefix("\x1bP") for piece in pieces)
+    assert joined.startswith("\x1b]52;c;")
+    assert joined.endswith("\x07")
+
+
+def test_the_windows_clipboard_gets_the_encoding_that_it_reads(tmp_path):
+    program(tmp_path, "clip.exe", f"/bin/cat > {tmp_path}/taken")
+    environment = {"PATH": str(tmp_path), "WSL_DISTRO_NAME": "Debian"}
+    copied = copy("é", write_terminal=lambda _: None, environment=environment)
+    assert copied.by == "the Windows clipboard"
+    assert (tmp_path / "taken").read_bytes() == "é".encode("utf-16-le")

@@ -28,17 +28,18 @@ class ConversationCommands(ChatBase):
         self._open_later(key)
 
     @work(exit_on_error=False)
-    async def action_rename(self) -> None:
-        """Give the open conversation another title."""
-        await self._rename(self._state.shown)
+    async def action_rename(self, title: str | None = None) -> None:
+        """Give the open conversation another title, which is asked for if it is not given."""
+        await self._rename(self._state.shown, title)
 
-    async def _rename(self, key: int) -> None:
+    async def _rename(self, key: int, title: str | None = None) -> None:
         before = next((entry.title for entry in self._conversations if entry.id == key), None)
         if before is None:
             self._say("Send a message first: then it can have a name.")
             return
-        question = AskScreen("Rename the conversation", before=before)
-        title = await self.app.push_screen_wait(question)
+        if title is None:
+            question = AskScreen("Rename the conversation", before=before)
+            title = await self.app.push_screen_wait(question)
         if title is not None and self._desk is not None:
             self._desk.rename(key, title)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from textual import on, work
 
+from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Role
 from lfm2chat.chat.variables import fill, known_values, variables
-from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.errors import Lfm2ChatError, SettingsError
 from lfm2chat.spec.presets import BUILTIN_PRESETS
 from lfm2chat.tui import wording
 from lfm2chat.tui.choices import Chosen, Deleted, Kept
 from lfm2chat.tui.desk import Desk
+from lfm2chat.tui.parameters import changed
 from lfm2chat.tui.screens.ask import AskScreen
 from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.screens.listing import ListingScreen
@@ -44,6 +46,21 @@ class SamplingCommands(ChatBase):
     def _seed_wanted(self, event: SamplingPanel.SeedWanted) -> None:
         event.stop()
         self.action_lock_seed()
+
+    def action_sampling(self, change: str = "") -> None:
+        """Show or hide the sampling controls; or sample with ``change``, as in ``top_p 0.9``."""
+        if not change:
+            super().action_sampling()
+        elif self._desk is not None:
+            key = self._state.shown
+            try:
+                params = changed(self._desk.sampling(key), change)
+            except SettingsError as error:
+                self._tell(str(error), error.hint)
+                return
+            self._desk.choose_sampling(key, params)
+            self._show_sampling()
+            self._say(f"From the next answer on: {one_line(change, 60)}")
 
     def action_lock_seed(self) -> None:
         """Draw with the seed of the last answer from now on."""
@@ -104,13 +121,14 @@ class SamplingCommands(ChatBase):
     # --- what the model is told first -----------------------------------------------------------
 
     @work(exit_on_error=False, group="system")
-    async def action_system(self) -> None:
-        """Change what the model is told first in this conversation."""
+    async def action_system(self, text: str | None = None) -> None:
+        """Change what the model is told first in this conversation; ``text`` spares asking."""
         desk, key = self._desk, self._state.shown
         if desk is None:
             return
-        before = await desk.system_prompt(key)
-        text = await self.app.push_screen_wait(SystemPromptScreen(before))
+        if text is None:
+            before = await desk.system_prompt(key)
+            text = await self.app.push_screen_wait(SystemPromptScreen(before))
         if text is not None:
             desk.choose_system_prompt(key, text)
             self._say("It holds from the next message on.")

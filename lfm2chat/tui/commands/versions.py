@@ -6,9 +6,11 @@ from textual import work
 
 from lfm2chat.chat.turns import Message, MessageStatus, Role
 from lfm2chat.errors import Lfm2ChatError
+from lfm2chat.tui.draft import Draft
 from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.screens.tree import Fork, Hide, Show, TreeScreen
-from lfm2chat.tui.state import Draft, Editing
+from lfm2chat.tui.slash import as_typed
+from lfm2chat.tui.state import Editing
 
 
 class VersionCommands(ChatBase):
@@ -39,9 +41,9 @@ class VersionCommands(ChatBase):
         key = self._state.shown
         self.keep_draft()
         editing = self._state.editing.get(key)
-        before = self.prompt.draft if editing is None else editing.before
+        before = self.prompt.unsent if editing is None else editing.before
         self._state.editing[key] = Editing(message, before)
-        self.prompt.put(Draft(message.text))
+        self.prompt.put(Draft(as_typed(message.text), message.attachments))
         self.prompt.area.focus()
         self._describe()
 

@@ -20,8 +20,10 @@ from lfm2chat.runtime.models import GUIDE
 from lfm2chat.settings import Settings
 from lfm2chat.tui import describe, listing
 from lfm2chat.tui.desk import Desk
+from lfm2chat.tui.draft import Draft, joined
 from lfm2chat.tui.screens.regions import ChatRegions
-from lfm2chat.tui.state import ChatState, Draft
+from lfm2chat.tui.slash import as_typed
+from lfm2chat.tui.state import ChatState
 from lfm2chat.tui.widgets.pane import Pane
 from lfm2chat.tui.widgets.welcome import Welcome
 
@@ -42,6 +44,8 @@ class ChatBase(ChatRegions):
         self._began = False
         # Until the first conversation is read: what is typed may not overwrite an older draft.
         self._starting = True
+        # Names of files that are on their way into the prompt.
+        self._reading: list[str] = []
         # Held by whoever changes what is shown: events, sending, opening.
         self._changing = asyncio.Lock()
 
@@ -190,7 +194,7 @@ class ChatBase(ChatRegions):
             self._put_draft()
             # What happened during the read is in the state only.
             messages = self._state.overlay(key, stored)
-            waiting = [turn.prompt for turn in self._state.turns_of(key) if turn.user is None]
+            waiting = [turn.sent for turn in self._state.turns_of(key) if turn.user is None]
             await self.transcript.show(messages, waiting=waiting)
             self._show_versions(key)
         self._show_sampling()
@@ -207,12 +211,13 @@ class ChatBase(ChatRegions):
     def _draft(self) -> Draft:
         """What stands in the prompt, with what an edited message pushed out of it."""
         editing = self._state.editing.get(self._state.shown)
-        return self.prompt.draft if editing is None else editing.before
+        return self.prompt.unsent if editing is None else editing.before
 
     def _put_draft(self) -> None:
         draft = self._state.drafts.get(self._state.shown, Draft())
         if draft != self.prompt.draft:
             self.prompt.put(draft)
+        self.prompt.history.forget()
 
     def _cancel_draft(self) -> None:
         if self._draft_timer is not None:
@@ -229,20 +234,31 @@ class ChatBase(ChatRegions):
         """Put what was typed before anything was read below the draft of ``key``, on disk too."""
         self._cancel_draft()
         self._starting = False
-        draft = self._state.drafts.get(key, Draft()).followed_by(self.prompt.draft)
+        draft = self._state.drafts.get(key, Draft()).followed_by(self.prompt.unsent)
         desk.save_draft(key, draft)
         if draft != self.prompt.draft:
             self.prompt.put(draft)
 
-    def _return_queue(self, key: int, *, first: str = "") -> None:
+    def _return_queue(self, key: int, *, first: Draft | None = None) -> None:
         """Put messages that were not sent back into the prompt, in front of what stands there."""
-        texts = [text for text in (first, *self._state.take_queue(key)) if text]
-        if not texts:
-            return
-        joined = "\n\n".join(texts)
-        if key == self._state.shown:
-            self.prompt.give_back(joined)
+        whole = joined((first or Draft(), *self._state.take_queue(key)))
+        if not whole.empty:
+            self._give_back(key, whole)
+
+    def _give_back(self, key: int, draft: Draft) -> None:
+        """Put a message back into the prompt of its conversation, shown or not."""
+        draft = replace(draft, text=as_typed(draft.text))
+        editing = self._state.editing.get(key)
+        if editing is not None:
+            # Below the message that is edited: it comes up when that is done.
+            before = draft.followed_by(editing.before)
+            self._state.editing[key] = replace(editing, before=before)
+            if self._desk is not None:
+                self._desk.save_draft(key, before)
+        elif key == self._state.shown:
+            self.prompt.give_back(draft)
+            # At once: it is nowhere else now.
+            self.keep_draft()
         elif self._desk is not None:
-            draft = self._state.drafts.get(key, Draft())
-            text = f"{joined}\n\n{draft.text}" if draft.text else joined
-            self._desk.save_draft(key, replace(draft, text=text))
+            below = self._state.drafts.get(key, Draft())
+            self._desk.save_draft(key, draft.followed_by(below))

@@ -54,6 +54,8 @@ class ServiceEvents(ChatBase):
         match event:
             case TurnAccepted():
                 self._upsert(event.conversation)
+                if self._desk is not None and turn is not None:
+                    self._desk.settle(turn.key)
                 await self._accepted(event, turn)
             case TextDelta() if turn is not None and turn.assistant is not None:
                 for pane in panes:
@@ -122,14 +124,14 @@ class ServiceEvents(ChatBase):
 
     async def _send_next(self, desk: Desk, key: int) -> None:
         try:
-            text = desk.send_next(key)
+            sent = desk.send_next(key)
         except Lfm2ChatError as error:
             self._tell(str(error), error.hint)
             self._return_queue(key)
             return
-        if text is not None:
+        if sent is not None:
             for pane in self._panes_of(key):
-                await pane.transcript.add_waiting(text)
+                await pane.transcript.add_waiting(sent)
 
     async def _failed(self, event: TurnFailed, turn: LiveTurn | None) -> None:
         self._tell(event.message, event.hint)
@@ -141,7 +143,7 @@ class ServiceEvents(ChatBase):
             if not turn.version:
                 for pane in panes:
                     await pane.transcript.drop_waiting()
-            self._return_queue(turn.key, first=turn.prompt)
+            self._return_queue(turn.key, first=turn.sent)
             return
         message = self._state.finished[turn.assistant.id]
         for pane in panes:

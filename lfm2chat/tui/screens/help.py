@@ -16,16 +16,24 @@ from textual.widgets import Input, Static
 from lfm2chat.tui.keymap import Keymap, keymap_of
 from lfm2chat.tui.keys import COMMANDS, Command
 
-SCOPE_TITLES = {"prompt": "In the prompt", "app": "Everywhere", "list": "In the list"}
+SCOPE_TITLES = {
+    "prompt": "In the prompt",
+    "app": "Everywhere",
+    "read": "While reading",
+    "list": "In the list",
+}
 
 
 def scope_of(focused: Widget | None) -> str:
-    """The scope of the commands for a widget: that of the region which it is in, by its id."""
+    """The scope of the commands for a widget: that of the region which it is in, by its
+    ``SCOPE`` or its id.
+    """
     scopes = {command.scope for command in COMMANDS}
     if focused is not None:
         for node in focused.ancestors_with_self:
-            if node.id in scopes:
-                return str(node.id)
+            scope = getattr(node, "SCOPE", node.id)
+            if scope in scopes:
+                return str(scope)
     return "app"
 
 

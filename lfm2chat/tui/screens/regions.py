@@ -24,14 +24,17 @@ from lfm2chat.tui.messages import Failure
 from lfm2chat.tui.repaint import repaint_by_parts
 from lfm2chat.tui.widgets.conversations import ConversationList
 from lfm2chat.tui.widgets.filter import ListFilter
+from lfm2chat.tui.widgets.findbar import FindBar
 from lfm2chat.tui.widgets.keybar import KeyBar
 from lfm2chat.tui.widgets.panes import Panes
 from lfm2chat.tui.widgets.prompt import Prompt
+from lfm2chat.tui.widgets.reading import ReadingTranscript
 from lfm2chat.tui.widgets.sampling import SamplingPanel
 from lfm2chat.tui.widgets.status import StatusLine
-from lfm2chat.tui.widgets.transcript import Transcript
 from lfm2chat.tui.widgets.waiting import WaitingList
 
+# Below this height the prompt leaves more rows to the conversation.
+LOW = 22
 # Commands that the app itself carries out.
 _OF_THE_APP = ("quit", "palette", "copy_or_quit", "models", "jump", "settings", "help")
 
@@ -39,12 +42,13 @@ _OF_THE_APP = ("quit", "palette", "copy_or_quit", "models", "jump", "settings", 
 # Settings that say how the regions look.
 OF_THE_REGIONS = ("sidebar", "sampling_panel", "compact", "animations")
 # The editor has meanings of its own for these keys.
-_BEFORE_THE_EDITOR = ("quit", "temporary")
+_BEFORE_THE_EDITOR = ("quit", "temporary", "find", "reading")
 
 
 def action_of(command: Command) -> str:
     """The Textual action that carries ``command`` out, seen from the chat screen."""
-    return f"app.{command.id}" if command.id in _OF_THE_APP else command.id
+    name = command.does or command.id
+    return f"app.{name}" if name in _OF_THE_APP else name
 
 
 def registry_bindings() -> list[BindingType]:
@@ -83,6 +87,7 @@ class ChatRegions(Screen[None]):
         self.prompt = Prompt(id="prompt")
         self.panel = SamplingPanel(id="panel")
         self.waiting = WaitingList(id="waiting")
+        self.findbar = FindBar(id="find")
         self.status = StatusLine(id="status")
         self.keybar = KeyBar(id="keys")
         for name in OF_THE_REGIONS:
@@ -115,6 +120,7 @@ class ChatRegions(Screen[None]):
                 yield self.panes
                 with Vertical(id="composer"):
                     yield self.waiting
+                    yield self.findbar
                     yield self.prompt
             yield self.panel
         yield self.status
@@ -125,7 +131,7 @@ class ChatRegions(Screen[None]):
         self._lay_out()
 
     @property
-    def transcript(self) -> Transcript:
+    def transcript(self) -> ReadingTranscript:
         """The conversation in the active pane."""
         return self.panes.active.transcript
 
@@ -142,6 +148,7 @@ class ChatRegions(Screen[None]):
         sidebar = wide if self._sidebar_wanted is None else self._sidebar_wanted
         self.query_one("#sidebar").display = sidebar
         self.panel.display = self._panel_wanted
+        self.set_class(self.app.size.height < LOW, "-low")
 
     def on_resize(self) -> None:
         self._lay_out()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from textual.events import MouseMove
 from textual.geometry import Offset, Region, Size
 from textual.message import Message as Notice
 from textual.selection import Selection
@@ -25,8 +26,11 @@ from lfm2chat.tui.pace import SHORTEST_S, Pace
 from lfm2chat.tui.widgets.blocks import Text, stacked
 from lfm2chat.tui.widgets.document import Document, needs_the_end
 from lfm2chat.tui.widgets.foreign import cut_for_view, foreign
+from lfm2chat.tui.widgets.hits import Hits
+from lfm2chat.tui.widgets.label import labelled
 from lfm2chat.tui.widgets.lines import BLANK, Block, Line, Row, rows_of
 from lfm2chat.tui.widgets.markdown import too_much
+from lfm2chat.tui.widgets.passages import Stretch, rows_between, stretches
 from lfm2chat.tui.widgets.placed import PlacedOnce
 
 # A text longer than this is parsed in a thread when it is shown at once.
@@ -46,8 +50,20 @@ class Answer(PlacedOnce, Widget):
             super().__init__()
             self.href = href
 
+    class CodeAsked(Notice):
+        """The label of a code block was clicked: block ``number`` of ``answer``."""
+
+        def __init__(self, answer: Answer, number: int) -> None:
+            super().__init__()
+            self.answer = answer
+            self.number = number
+
     def __init__(self, text: str = "", *, streaming: bool = False) -> None:
         super().__init__()
+        self._hits: Hits | None = None
+        self._stretches: tuple[int, int, list[Stretch]] | None = None
+        # Blocks of code whose label is shown: where the cursor is, and where the mouse is.
+        self._labels: dict[str, int] = {}
         self._document = Document()
         self._plain: str | None = None
         self._pending = safe(text)
@@ -92,13 +108,65 @@ class Answer(PlacedOnce, Widget):
         self._lay_out(self._laid_out_for or 80)
         return list(self._lines)
 
+    def blocks(self) -> list[Stretch]:
+        """Where its blocks stand, in lines; counted anew when the text or the width changes."""
+        width = self._laid_out_for or 80
+        state = (width, len(self.source))
+        if self._stretches is None or self._stretches[:2] != state:
+            drawn = [*self._document.finished, *self._document.last]
+            if self._plain is not None:
+                drawn = [_plain_block(self._plain)]
+            self._stretches = (*state, stretches(drawn, width))
+        return self._stretches[2]
+
+    def rows(self, stretch: Stretch) -> tuple[int, int]:
+        """The rows that a block fills: the first, and the one after the last."""
+        self._lay_out(self._laid_out_for or 80)
+        return rows_between(self._rows, stretch)
+
+    def row_of(self, line: int) -> int:
+        """The first row of a line."""
+        return self.rows(Stretch(line, line + 1))[0]
+
+    def block_at(self, row: int) -> int | None:
+        """Which block row ``row`` belongs to."""
+        for number, stretch in enumerate(self.blocks()):
+            first, end = self.rows(stretch)
+            if first <= row < end:
+                return number
+        return None
+
+    def find(self, hits: Hits | None) -> None:
+        """Mark what was looked for, in the rows that are drawn."""
+        if hits != self._hits:
+            self._hits = hits
+            self._strips.clear()
+            self.refresh()
+
+    def label(self, who: str, number: int | None) -> None:
+        """Show the label of code block ``number`` for ``who``: the cursor or the mouse."""
+        before = set(self._labels.values())
+        self._labels.pop(who, None)
+        if number is not None:
+            self._labels[who] = number
+        if before != set(self._labels.values()):
+            self.refresh()
+
+    def on_mouse_move(self, event: MouseMove) -> None:
+        number = self.block_at(event.y)
+        self.label("mouse", number if number is not None and self.blocks()[number].code else None)
+
+    def on_leave(self) -> None:
+        self.label("mouse", None)
+
     def feed(self, text: str) -> None:
         """Add raw text at the end; it is drawn with the next frame."""
         self._pending += safe(text)
 
     def hold(self, held: bool) -> None:
         """Draw nothing more for a while (the reader is further up), or go on drawing."""
-        self._held = held
+        # What is whole is drawn, wherever the reader is.
+        self._held = held and self._streaming
 
     async def settle(self, text: str) -> None:
         """End the stream on ``text``, the stored answer: what is shown equals ``safe(text)``."""
@@ -227,12 +295,18 @@ class Answer(PlacedOnce, Widget):
         if y >= len(self._rows):
             return Strip.blank(width, self.visual_style.rich_style)
         row, selection = self._rows[y], self.text_selection
+        if self._hits is not None:
+            row = self._hits.on(row)
         if selection is not None and (span := selection.get_span(row.number)) is not None:
             highlight = self.screen.get_visual_style("screen--selection")
             return row.strip(width, _Styles(self), span, highlight)
         strip = self._strips.get(y)
         if strip is None or strip.cell_length != width:
             strip = self._strips[y] = row.strip(width, _Styles(self), None, Style())
+        for number in self._labels.values():
+            blocks = self.blocks()
+            if number < len(blocks) and self.rows(blocks[number])[0] == y:
+                return labelled(strip, number, _Styles(self))
         return strip
 
     def notify_style_update(self) -> None:
@@ -246,6 +320,10 @@ class Answer(PlacedOnce, Widget):
 
     def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002
         self.refresh()
+
+    def action_copy_code(self, number: int) -> None:
+        """A click on the label of block ``number``."""
+        self.post_message(self.CodeAsked(self, number))
 
     def action_link(self, number: int) -> None:
         """A click on link ``number``."""

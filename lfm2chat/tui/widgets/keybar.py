@@ -14,7 +14,9 @@ from lfm2chat.tui.keymap import Keymap, key_name, keymap_of
 from lfm2chat.tui.keys import Command
 
 # In what order they are kept when the width runs short; the rest follows in registry order.
-KEEP_FIRST = ("stop", "help", "new", "models", "quit", "palette", "sampling", "sidebar")
+KEEP_FIRST = (
+    "leave_reading", "stop", "help", "new", "models", "quit", "palette", "sampling", "sidebar",
+)  # fmt: skip
 
 
 class KeyBar(Static):
@@ -23,12 +25,19 @@ class KeyBar(Static):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__("", id=id, markup=False)
         self._busy = False
+        self._scope = "app"
         self._places: list[tuple[int, int, Command]] = []
 
     def show_busy(self, busy: bool) -> None:
         """Whether there is an answer to stop: then that key stands out."""
         if busy != self._busy:
             self._busy = busy
+            self._draw()
+
+    def show_scope(self, scope: str) -> None:
+        """Show the keys that work where the focus is: ``app``, or ``read`` in the transcript."""
+        if scope != self._scope:
+            self._scope = scope
             self._draw()
 
     def on_resize(self) -> None:
@@ -54,7 +63,7 @@ class KeyBar(Static):
 
     def _draw(self) -> None:
         width = self.content_size.width
-        shown = _fitting(keymap_of(self.app), width)
+        shown = _fitting(keymap_of(self.app), width, self._scope)
         pieces: list[Content] = []
         self._places = []
         column = 0
@@ -74,9 +83,13 @@ class KeyBar(Static):
         )
 
 
-def _fitting(keymap: Keymap, width: int) -> list[Command]:
-    """The footer's commands that fit into ``width`` columns, in registry order."""
-    footer = [command for command in keymap.commands if command.footer and command.keys]
+def _fitting(keymap: Keymap, width: int, scope: str) -> list[Command]:
+    """The footer's commands of ``scope`` that fit into ``width`` columns, in registry order."""
+    footer = [
+        command
+        for command in keymap.commands
+        if command.footer and command.keys and command.scope == scope
+    ]
     order = sorted(
         footer,
         key=lambda command: KEEP_FIRST.index(command.id) if command.id in KEEP_FIRST else 99,

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.tui.widgets.foreign import foreign
+from lfm2chat.tui.widgets.reading import ReadingTranscript
 from lfm2chat.tui.widgets.transcript import Transcript
 
 TITLE_LENGTH = 60
@@ -29,7 +30,7 @@ class Pane(Vertical):
 
     def __init__(self) -> None:
         super().__init__(classes="pane")
-        self.transcript = Transcript()
+        self.transcript = ReadingTranscript()
         self._heading = Static("", classes="pane-heading", markup=False)
         self._heading.display = False
         self._below = Static(Content("↓ more below"), classes="below", markup=False)

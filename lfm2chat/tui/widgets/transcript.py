@@ -22,6 +22,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from lfm2chat.chat.turns import Message, MessageStatus
+from lfm2chat.tui.draft import Draft
 from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView, view_of
 from lfm2chat.tui.widgets.placed import PlacedOnce
 from lfm2chat.tui.widgets.welcome import Welcome
@@ -63,13 +64,13 @@ class Transcript(PlacedOnce, VerticalScroll):
 
     # --- what is shown ------------------------------------------------------------------------
 
-    async def show(self, messages: Sequence[Message], *, waiting: Sequence[str] = ()) -> None:
-        """Show a whole conversation at its end; ``waiting`` are texts not yet committed."""
+    async def show(self, messages: Sequence[Message], *, waiting: Sequence[Draft] = ()) -> None:
+        """Show a whole conversation at its end; ``waiting`` is what is not yet committed."""
         self._messages = list(messages)
         self._first, self._last = max(0, len(self._messages) - WINDOW), len(self._messages)
         self._set_following(True)
         views: list[MessageView] = [view_of(message) for message in self._messages[self._first :]]
-        views += [WrittenView(None, text=text, waiting=True) for text in waiting]
+        views += [WrittenView(None, draft=draft, waiting=True) for draft in waiting]
         content: list[Widget] = [*views] if views else [Welcome()]
         with self.app.batch_update():
             await self.remove_children()
@@ -156,12 +157,12 @@ class Transcript(PlacedOnce, VerticalScroll):
             self._first, self._last = first, last
             self._describe_earlier()
 
-    async def add_waiting(self, text: str) -> None:
+    async def add_waiting(self, draft: Draft) -> None:
         """Show a message of the user that is not on the disk yet."""
         await self._go_to_end()
         self.follow()
         await self.query(Welcome).remove()
-        await self.mount(WrittenView(None, text=text, waiting=True))
+        await self.mount(WrittenView(None, draft=draft, waiting=True))
 
     async def accept(self, user: Message, assistant: Message) -> None:
         """The first message that waited is committed; its answer begins."""
