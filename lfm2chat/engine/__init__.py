@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from lfm2chat.engine.batch import BatchDecoder, CacheBatch
+from lfm2chat.engine.batch import BatchDecoder, CacheBatch, read_together
 from lfm2chat.engine.cache import HybridCache, Lfm2HybridConvCache
 from lfm2chat.engine.cache_file import CacheHeader, load_cache, read_cache_header, save_cache
 from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
-from lfm2chat.engine.decoding import DecodedToken, Decoding, LanguageModel, TokenChoice, decode
-from lfm2chat.engine.device import choose_device, choose_dtype, set_threads
+from lfm2chat.engine.decoding import (
+    DecodedToken,
+    Decoding,
+    LanguageModel,
+    TokenChoice,
+    decode,
+    write,
+)
+from lfm2chat.engine.device import (
+    choose_device,
+    choose_dtype,
+    set_threads,
+    stored_dtype,
+    torch_threads,
+    use_threads,
+)
 from lfm2chat.engine.generate import ChunkPace, ScoredToken, prefill, score
 from lfm2chat.engine.kernels import (
     TORCH,
@@ -15,16 +29,17 @@ from lfm2chat.engine.kernels import (
     kernel_names,
     kernels_of,
     open_packed,
+    packed_memory_bytes,
     run_packed,
     run_plain,
 )
-from lfm2chat.engine.memory import estimate_bytes
+from lfm2chat.engine.memory import estimate_bytes, free_bytes
 from lfm2chat.engine.model import Lfm2Model
 from lfm2chat.engine.outputs import CausalLMOutput, ModelOutput
 from lfm2chat.engine.places import CacheMark, CacheSegment
 from lfm2chat.engine.quantize import Precision
 from lfm2chat.engine.sampling import Sampler
-from lfm2chat.engine.speculate import PassCosts, PromptLookup
+from lfm2chat.engine.speculate import PassCosts, PromptLookup, Reader
 from lfm2chat.engine.trial import KernelTrial, read_trials
 
 __all__ = [
@@ -48,6 +63,7 @@ __all__ = [
     "PassCosts",
     "Precision",
     "PromptLookup",
+    "Reader",
     "Sampler",
     "ScoredToken",
     "TokenChoice",
@@ -56,16 +72,23 @@ __all__ = [
     "choose_precision",
     "decode",
     "estimate_bytes",
+    "free_bytes",
     "kernel_names",
     "kernels_of",
     "load_cache",
     "open_packed",
+    "packed_memory_bytes",
     "prefill",
     "read_cache_header",
+    "read_together",
     "read_trials",
     "run_packed",
     "run_plain",
     "save_cache",
     "score",
     "set_threads",
+    "stored_dtype",
+    "torch_threads",
+    "use_threads",
+    "write",
 ]

@@ -10,7 +10,7 @@ Nothing is joined but for the pass: a sequence takes part or not, from one pass 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -162,10 +162,21 @@ class BatchDecoder:
 
     def _read(self) -> None:
         going_on = [decoding for decoding in self._live if decoding.waiting]
-        if not going_on:
-            return
-        caches = CacheBatch(decoding.cache for decoding in going_on)
-        drawn = [[decoding.pending_id] for decoding in going_on]
-        ids = torch.tensor(drawn, device=caches.device)
-        for decoding, logits in zip(going_on, self.model.next_logits(ids, caches), strict=True):
-            decoding.read(logits)
+        if going_on:
+            read_together(self.model, going_on)
+
+
+def read_together(model: LanguageModel, decodings: Sequence[Decoding]) -> None:
+    """Read the token that each of ``decodings`` drew last, in one pass over the weights.
+
+    What the pass raises leaves every one of them, and its cache, as it was.
+
+    Raises:
+        CacheError: As in :class:`CacheBatch`.
+        GenerationError: One of them has drawn no token since it read the last.
+    """
+    caches = CacheBatch(decoding.cache for decoding in decodings)
+    drawn = [[decoding.pending_id] for decoding in decodings]
+    ids = torch.tensor(drawn, device=caches.device)
+    for decoding, logits in zip(decodings, model.next_logits(ids, caches), strict=True):
+        decoding.read(logits)

@@ -231,13 +231,29 @@ def decode(
         max_length=max_length,
         alternatives=alternatives,
     )
-    reader = Reader(model, cache, drafts=drafts, costs=costs, limit=decoding.limit)
-    for _ in range(params.max_new_tokens):
+    yield from write(
+        decoding, Reader(model, cache, drafts=drafts, costs=costs, limit=decoding.limit)
+    )
+
+
+def write(decoding: Decoding, reader: Reader) -> Iterator[DecodedToken]:
+    """Go on with ``decoding`` until something ends it, as :func:`decode` does.
+
+    Between two tokens anybody may read the one that waits, with those of other answers: see
+    :func:`lfm2chat.engine.batch.read_together`. ``reader`` reads those that nobody read.
+
+    Raises:
+        GenerationError: The logits are NaN, infinite or all equal.
+    """
+    while True:
         token = decoding.draw()
         yield token
         if token.finish is not None:
             return
-        decoding.read(reader.read(token.id))
+        if decoding.waiting:
+            decoding.read(reader.read(token.id))
+        else:
+            reader.skip(token.id)
 
 
 def likeliest(logits: Tensor, count: int, *, limit: int) -> tuple[TokenChoice, ...]:

@@ -90,6 +90,17 @@ def set_threads(threads: int = 0) -> int:
     return torch.get_num_threads()
 
 
+def torch_threads() -> int:
+    """How many threads torch works on now."""
+    return torch.get_num_threads()
+
+
+def use_threads(threads: int) -> None:
+    """As :func:`set_threads` of a positive number, at no cost where that is in use already."""
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
 @contextmanager
 def one_thread() -> Iterator[int]:
     """Let torch compute on one thread inside; gives the number that it had, and has again after.

@@ -8,6 +8,8 @@ then, and holds exactly ``cache.length`` of the tokens read. Writing is in
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -22,6 +24,12 @@ from lfm2chat.errors import UsageError
 
 CHUNK_LADDER = (256, 128, 64)
 """Tokens read in one pass: the first is enough for full speed, few enough to show progress."""
+
+SHORT_LADDER = (256, 128, 64, 32, 16, 8)
+"""Tokens read in one pass while somebody waits for its end; all are multiples of the last."""
+
+FIRST_SHORT = 16
+"""Tokens of the first such pass, before anything was measured."""
 
 LONGEST_WORK_S = 0.1
 """The most that may pass between two looks for a stop."""
@@ -50,10 +58,42 @@ class ChunkPace:
     limit_s: float = LONGEST_WORK_S
     _rungs: dict[int, int] = field(default_factory=dict)  # by the doublings of the context
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=8))
+    _noted: int = 0  # tokens of the latest pass of a usual size, and what such passes took
+    _taken: deque[float] = field(default_factory=lambda: deque(maxlen=4))
 
-    def size(self, past: int) -> int:
-        """Tokens for a pass on top of ``past`` cached ones."""
-        return self.ladder[self._rung(past.bit_length())]
+    def size(self, past: int, limit_s: float | None = None) -> int:
+        """Tokens for a pass on top of ``past`` cached ones, to take no longer than ``limit_s``.
+
+        None sets no limit. Where nothing was measured yet, one is begun with that takes 0.1 s on a
+        slow machine; the ladder's end may take longer than the limit.
+        """
+        usual = self.ladder[self._rung(past.bit_length())]
+        if limit_s is None:
+            return usual
+        fitting = (size for size in SHORT_LADDER if size <= usual)
+        return next(
+            (size for size in fitting if self._expected_s(size) <= limit_s),
+            min(usual, SHORT_LADDER[-1]),
+        )
+
+    def note(self, tokens: int, seconds: float) -> None:
+        """A pass over ``tokens`` tokens took ``seconds``."""
+        if tokens not in SHORT_LADDER:
+            return
+        if tokens != self._noted:
+            self._noted = tokens
+            self._taken.clear()
+        self._taken.append(seconds)
+
+    def _expected_s(self, size: int) -> float:
+        """What a pass over ``size`` tokens may take, by what those of the latest size took.
+
+        Each token counts alike, so a longer pass is rather quicker and a shorter one slower: the
+        next one tells.
+        """
+        if not self._noted:
+            return 0.0 if size <= FIRST_SHORT else math.inf
+        return statistics.median(self._taken) * size / self._noted
 
     def observe(self, past: int, longest_s: float) -> None:
         """Note the longest work between two looks in a full pass on top of ``past`` tokens."""
@@ -85,12 +125,14 @@ def prefill(
     *,
     pace: ChunkPace | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    limit_s: Callable[[], float | None] = lambda: None,
 ) -> Generator[int, None, Tensor | None]:
     """Read ``token_ids`` into ``cache``; yields how many are done after each chunk.
 
     The first of them stands at ``cache.position``: after a rewind that is a little before the
     cache's end. ``pace`` says how large a chunk is; None starts with the ladder's first.
-    ``cancelled`` is asked before each layer.
+    ``cancelled`` is asked before each layer, ``limit_s`` before each chunk: how long it may take,
+    where somebody waits for its end.
 
     Returns:
         The logits (V,) after the last id, float32; None if it was cancelled: the cache then
@@ -114,15 +156,17 @@ def prefill(
     done = 0
     while done < len(token_ids):
         past = cache.position
-        size = pace.size(past)
+        size = pace.size(past, limit_s())
         chunk = torch.tensor([token_ids[done : done + size]], device=cache.device)
         try:
+            started = time.perf_counter()
             watch.begin()
             logits = model.next_logits(chunk, cache, before_layer=watch.look)[0]
         except _CancelledError:
             return None
         done += chunk.shape[1]
-        if chunk.shape[1] == size:
+        pace.note(chunk.shape[1], time.perf_counter() - started)
+        if chunk.shape[1] == pace.size(past):
             pace.observe(past, watch.longest_s)
         yield done
     return logits

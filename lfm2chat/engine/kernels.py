@@ -23,7 +23,7 @@ from lfm2chat.engine.backends.native_library import SWITCH, KernelSet, usable_ke
 from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
 from lfm2chat.engine.decoding import LanguageModel
 from lfm2chat.engine.device import choose_dtype
-from lfm2chat.engine.memory import check_bytes
+from lfm2chat.engine.memory import WORKING_BYTES, check_bytes
 from lfm2chat.engine.packed import (
     LANES,
     PackedModel,
@@ -88,6 +88,21 @@ def choose_precision(
     free = available_memory_bytes()
     tight = free is not None and 2 * buffer_bytes(config, Precision.INT8) > free
     return Precision.INT4 if tight else Precision.INT8
+
+
+def packed_memory_bytes(
+    dtype: str, config: Lfm2Config, *, device: torch.device, stored: str = ""
+) -> int | None:
+    """Bytes that the model takes where it runs packed, None where it runs plain.
+
+    Arguments as in :func:`choose_precision`, but "auto" is counted as if memory were plenty.
+    """
+    precision = choose_precision(dtype, config, device=device, stored=stored)
+    if precision is None:
+        return None
+    if dtype == "auto" and stored != "Q4_0":
+        precision = Precision.INT8
+    return buffer_bytes(config, precision) + WORKING_BYTES
 
 
 def open_packed(

@@ -26,6 +26,15 @@ def estimate_bytes(config: Lfm2Config, dtype: torch.dtype, *, context_tokens: in
     return weights + context_tokens * per_token * dtype.itemsize + WORKING_BYTES
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that a model on ``device`` may still take; None where the system does not say."""
+    if device.type == "cuda":
+        # What torch holds for later counts as taken there, and is free for us.
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    return available_memory_bytes() if device.type == "cpu" else None
+
+
 def check_memory(config: Lfm2Config, *, dtype: torch.dtype, device: torch.device) -> None:
     """Refuse a model that would not fit. On a GPU torch's own error is exact: nothing is asked.
 

@@ -103,6 +103,12 @@ class PassCosts:
         """A pass over ``rows`` tokens took ``seconds``."""
         self._taken[rows].append(seconds)
 
+    @property
+    def single_s(self) -> float | None:
+        """What a pass over one token takes; None where none was measured."""
+        single = self._taken.get(1)
+        return statistics.median(single) if single else None
+
     def ratio(self, rows: int) -> float:
         """The cost of a pass over ``rows`` tokens, as a multiple of one over a single token.
 
@@ -200,6 +206,13 @@ class Reader:
         if not self._guesses:
             return self._timed_single(token)
         return self._with_guesses(token)
+
+    def skip(self, token: int) -> None:
+        """Note that somebody else has added ``token`` to the cache, and has the logits after it."""
+        # What was guessed beyond it is forgotten, by the cache too: it came neither true nor false.
+        self._logits = None
+        if self._drafts is not None:
+            self._drafts.add(token)
 
     def _with_guesses(self, token: int) -> Tensor:
         ids = torch.tensor([[token, *self._guesses]], device=self._cache.device)

@@ -33,7 +33,7 @@ MOST_TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """The loaded model with its contexts, live and saved, and where its prompts' messages end."""
+    """A loaded model with its contexts, live and saved, and where its prompts' messages end."""
 
     loaded: LoadedModel
     contexts: WarmContexts
@@ -85,18 +85,22 @@ class Beside:
         self._scheduler.cancel_beside()
         self._prime = None
 
-    def turn_begins(self, command: RunTurn) -> Primed | None:
+    def turn_begins(self, command: RunTurn, memory: InMemory) -> Primed | None:
         """Stop reading ahead; gives what was read, for the turn that begins.
 
-        The first turn of a conversation is noted: it will be given a title.
+        A turn of another model than the one that reads ahead leaves that as it is. The first turn
+        of a conversation is noted: it will be given a title.
         """
         self._scheduler.cancel_beside(least=Priority.TITLE)
         stored = command.stored
         if self._settings.title_by_model and stored and stored.user.parent_id is None:
             number = stored.conversation.id
             self._untitled.setdefault(number, _Untitled(stored.store))
-        sequence, self._prime = self._prime, None
-        return sequence.take() if sequence is not None else None
+        sequence = self._prime
+        if sequence is None or sequence.loaded is not memory.loaded:
+            return None
+        self._prime = None
+        return sequence.take()
 
     def due_in_s(self, memory: InMemory | None, idle_s: float) -> float | None:
         """When :meth:`when_quiet` has something to do, if nothing comes between; None: never."""

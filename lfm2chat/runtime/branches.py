@@ -46,7 +46,7 @@ class Branches:
         self._model = model
         self._told = told
 
-    # --- what starts a turn -------------------------------------------------------------------
+    # --- what starts a turn: ``model`` answers, "" is the selected one -------------------------
 
     def edit(
         self,
@@ -56,6 +56,7 @@ class Branches:
         *,
         attachments: Sequence[Attachment] | None = None,
         sampling: SamplingParams | None = None,
+        model: str = "",
     ) -> int:
         """Say ``text`` instead of a message of the user, as its sibling; gives the turn's number.
 
@@ -71,9 +72,10 @@ class Branches:
         (turn,) = self._begin(
             conversation_id,
             sampling,
-            lambda: store.edit_question(
-                conversation_id, message_id, text, model=self._model(), attachments=attachments
+            lambda named: store.edit_question(
+                conversation_id, message_id, text, model=named, attachments=attachments
             ),
+            model=model,
         )
         return turn
 
@@ -84,6 +86,7 @@ class Branches:
         *,
         sampling: SamplingParams | None = None,
         count: int = 1,
+        model: str = "",
     ) -> tuple[int, ...]:
         """Answer a message of the user once more, or ``count`` times: the numbers of the turns.
 
@@ -101,9 +104,10 @@ class Branches:
         return self._begin(
             conversation_id,
             sampling,
-            lambda: store.begin_answers(
-                conversation_id, message_id, model=self._model(), count=count
+            lambda named: store.begin_answers(
+                conversation_id, message_id, model=named, count=count
             ),
+            model=model,
             count=count,
         )
 
@@ -114,6 +118,7 @@ class Branches:
         *,
         text: str | None = None,
         sampling: SamplingParams | None = None,
+        model: str = "",
     ) -> int:
         """Let the model go on after an answer, in a sibling of it; gives the turn's number.
 
@@ -127,9 +132,10 @@ class Branches:
         (turn,) = self._begin(
             conversation_id,
             sampling,
-            lambda: store.begin_continuation(
-                conversation_id, message_id, model=self._model(), text=text
+            lambda named: store.begin_continuation(
+                conversation_id, message_id, model=named, text=text
             ),
+            model=model,
         )
         return turn
 
@@ -137,12 +143,13 @@ class Branches:
         self,
         conversation_id: int,
         sampling: SamplingParams | None,
-        write: Callable[[], Future[Begun]],
+        write: Callable[[str], Future[Begun]],
         *,
+        model: str,
         count: int = 1,
     ) -> tuple[int, ...]:
         store = self._store_of(conversation_id)
-        commands = self._turns.begin(conversation_id, sampling, count=count)
+        commands = self._turns.begin(conversation_id, sampling, model=model, count=count)
 
         def stored(begun: Begun) -> list[StoredTurn]:
             return [
@@ -151,7 +158,7 @@ class Branches:
             ]
 
         try:
-            future = write()
+            future = write(model or self._model())
         except BaseException:
             for command in commands:
                 self._turns.ended(command.turn)

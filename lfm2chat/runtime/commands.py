@@ -12,7 +12,10 @@ from lfm2chat.store import Store
 
 @dataclass(frozen=True, slots=True)
 class LoadModel:
-    """Load the model of that name; the one in use is dropped once the turns before are done."""
+    """Select the model of that name, and load it once the turns before are done.
+
+    Others stay in memory while there is room; else the one that was used least recently goes.
+    """
 
     model: str
 
@@ -36,13 +39,15 @@ class RunTurn:
     """Answer ``stored``, or the last of ``messages`` where nothing may be written.
 
     ``cancel`` is looked at after every token and every prefill chunk. ``sampling`` of None
-    means the model's recommendation with the user's settings laid over it.
+    means the model's recommendation with the user's settings laid over it. ``model`` is the name
+    of the one that answers, "" the selected one; it is loaded for this where it must be.
     """
 
     turn: int
     stored: StoredTurn | None = None
     messages: tuple[PromptMessage, ...] = ()
     sampling: SamplingParams | None = None
+    model: str = ""
     cancel: threading.Event = field(default_factory=threading.Event)
 
 
@@ -63,7 +68,7 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Prime:
     """Read ahead, in place of what was read ahead before: ``prompt_ids`` are what the next prompt
-    is likely to be, by ``model`` and the tokenizer of that hash. A turn that begins ends it.
+    is likely to be, by ``model`` and the tokenizer of that hash. A turn of that model ends it.
 
     ``stored`` says that the conversation is, so that its context may come from the disk.
     """
@@ -83,7 +88,9 @@ class ForgetConversation:
 
 @dataclass(frozen=True, slots=True)
 class TellWarm:
-    """Tell which messages of a conversation in ``store`` are warm, once no turn is running."""
+    """Tell which messages of a conversation in ``store`` are warm in the selected model,
+    once no turn is running.
+    """
 
     store: Store
     conversation_id: int

@@ -16,9 +16,13 @@ from lfm2chat.spec import SamplingParams, Timing
 
 @dataclass(frozen=True, slots=True)
 class ModelLoading:
-    """The worker began to load ``model`` (the name people use: ``guide``, ``LFM2-350M``)."""
+    """The worker began to load ``model`` (the name people use: ``guide``, ``LFM2-350M``).
+
+    ``selected`` is False where a turn asked for another model than the selected one.
+    """
 
     model: str
+    selected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,9 @@ class ModelPacking:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoaded:
-    """``model`` is ready. ``context_tokens`` is the limit that the app keeps to."""
+    """``model`` is ready. ``context_tokens`` is the limit that the app keeps to; ``selected`` as in
+    :class:`ModelLoading`.
+    """
 
     model: str
     context_tokens: int
@@ -40,19 +46,22 @@ class ModelLoaded:
     device: str
     load_s: float
     recommended: SamplingParams
+    selected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFailed:
     """``model`` could not be loaded; the model before it stays selected if there was one.
 
-    ``exit_code`` is that of the error, for a command that ends because of it.
+    ``exit_code`` is that of the error, for a command that ends because of it; ``selected`` as in
+    :class:`ModelLoading`: the turn that asked fails with the same words.
     """
 
     model: str
     message: str
     hint: str
     exit_code: int = 1
+    selected: bool = True
 
 
 @dataclass(frozen=True, slots=True)

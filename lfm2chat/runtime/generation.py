@@ -17,12 +17,12 @@ from lfm2chat.chat.prompt import Prompt
 from lfm2chat.chat.stops import StopMatcher
 from lfm2chat.chat.turns import PromptMessage
 from lfm2chat.chat.window import Window
-from lfm2chat.engine import PromptLookup, decode, prefill
+from lfm2chat.engine import Decoding, PromptLookup, Reader, prefill, write
 from lfm2chat.runtime.fitting import fit_window
 from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.primed import Primed
 from lfm2chat.runtime.repetition import repeats_endlessly
-from lfm2chat.runtime.saved import SavedContexts
+from lfm2chat.runtime.saved import SavedContexts, find_context
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 
@@ -42,13 +42,23 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing was done: another answer reads the same beginning now, and this one will share it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Writing:
-    """One more token was drawn; ``text`` is what it makes visible, often empty."""
+    """One more token was drawn; ``text`` is what it makes visible, often empty.
+
+    ``unread`` is that answer while its token waits to be read by the model: whoever drives several
+    answers may read those of all in one pass before the next step. None after the last token.
+    """
 
     text: str
     generated_tokens: int
     decode_s: float
     context_used: int
+    unread: Decoding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Answer:
     ends: tuple[tuple[int, int], ...]
 
 
-Step = Reading | Writing | Answer
+Step = Reading | Waiting | Writing | Answer
 
 
 def answer(
@@ -86,6 +96,7 @@ def answer(
     cancelled: Callable[[], bool] = lambda: False,
     conversation_id: int | None = None,
     saved: SavedContexts | None = None,
+    limit_s: Callable[[], float | None] = lambda: None,
     primed: Primed | None = None,
 ) -> Generator[Step]:
     """Answer the last of ``messages``; the last step is an :class:`Answer`.
@@ -95,8 +106,15 @@ def answer(
     A cancelled answer ends with what was written. ``contexts`` gets the cache back however the
     generator ends, also when it is closed early. With ``saved``, which is for a stored
     conversation alone, a context may come from the disk, and that of a whole answer is noted to
-    be saved as that of ``conversation_id``. ``primed`` is what was read ahead: it is used where
-    this answer would have read the very same, so that nothing of the answer depends on it.
+    be saved as that of ``conversation_id``. ``limit_s`` says before each chunk of the prompt how
+    long it may take, where others wait for its end. ``primed`` is what was read ahead: it is used
+    where this answer, were it alone, would have read the very same, so that nothing of the answer
+    depends on it.
+
+    The same seed gives the same tokens wherever the model's numbers do not depend on what stands
+    beside a token in a pass: with the native kernels always, greedily in float32 but for ties.
+    Elsewhere an answer that shared passes with others, or was read in other chunks, has logits
+    that are equal within a tolerance: one near a tie may part there from the one written alone.
 
     Raises:
         ContextFullError: No room for an answer, and ``roll`` is off or does not help.
@@ -108,10 +126,24 @@ def answer(
     begun = loaded.template.beginning_ids(beginning) if beginning is not None else ()
     window = fit_window(loaded.sight, messages, sampling, roll=roll, begun=begun)
     started = time.monotonic()
+    while contexts.is_coming(window.prompt.ids) and not cancelled():
+        yield Waiting()
+    reading_from = time.monotonic()
     context = find_context(loaded, contexts, saved, window.prompt.ids)
     if primed is not None:
+        # First what was read ahead, then lent: whoever copies it meanwhile copies that too.
         primed.lend(context, window.prompt.ids)
-    run = _Run(loaded, context, window, sampling, cancelled, started=started)
+    contexts.lend(context, window.prompt.ids)
+    run = _Run(
+        loaded,
+        context,
+        window,
+        sampling,
+        cancelled=cancelled,
+        limit_s=limit_s,
+        started=started,
+        reading_from=reading_from,
+    )
     if beginning is not None:
         run.begin(beginning.text, begun)
     try:
@@ -125,20 +157,6 @@ def answer(
             saved.note(conversation_id, context)
 
 
-def find_context(
-    loaded: LoadedModel,
-    contexts: WarmContexts,
-    saved: SavedContexts | None,
-    prompt_ids: Sequence[int],
-) -> WarmContext:
-    """The context that holds most of the prompt: from the disk, from memory, or an empty one."""
-    if saved is not None:
-        context = saved.load(prompt_ids, live_tokens=contexts.usable_prefix(prompt_ids))
-        if context is not None:
-            return context
-    return contexts.take(prompt_ids) or WarmContext(loaded.new_cache())
-
-
 class _Run:
     """The state of one answer while it is made."""
 
@@ -148,9 +166,11 @@ class _Run:
         context: WarmContext,
         window: Window,
         sampling: SamplingParams,
-        cancelled: Callable[[], bool],
         *,
+        cancelled: Callable[[], bool],
+        limit_s: Callable[[], float | None],
         started: float,
+        reading_from: float,
     ) -> None:
         self._loaded = loaded
         self._context = context
@@ -158,11 +178,13 @@ class _Run:
         self._prompt: Prompt = window.prompt
         self._sampling = sampling
         self._cancelled = cancelled
+        self._limit_s = limit_s
         # Where reading begins: a little before the end of what is there, after going back.
         self._cached = context.cache.position
         self._ids: list[int] = []
         self._begun_text, self._begun_ids = "", tuple[int, ...]()
         self._started = started
+        self._reading_from = reading_from
         self.answered = False
         self._first_token_at: float | None = None
         self._last_token_at = 0.0
@@ -183,6 +205,7 @@ class _Run:
             self._context.cache,
             pace=self._loaded.pace,
             cancelled=self._cancelled,
+            limit_s=self._limit_s,
         )
         try:
             while True:
@@ -195,7 +218,7 @@ class _Run:
             yield self._finished("", (), FinishReason.CANCELLED)
             return
         # 2. Draw tokens until something ends it.
-        self._prefill_s = time.monotonic() - self._started
+        self._prefill_s = time.monotonic() - self._reading_from
         yield from self._write(logits)
 
     def _write(self, logits: Tensor) -> Iterator[Step]:
@@ -204,19 +227,8 @@ class _Run:
         shown: list[str] = []
         finish = FinishReason.CANCELLED
         stopped_by_text = False
-        for token in decode(
-            self._loaded.model,
-            logits,
-            self._context.cache,
-            self._sampling,
-            context_ids=self._prompt.ids,
-            eos_token_ids=self._loaded.eos_token_ids,
-            control_ids=self._loaded.tokenizer.special_ids,
-            vocab_limit=self._loaded.tokenizer.vocab_size,
-            max_length=self._loaded.context_tokens,
-            drafts=PromptLookup(self._prompt.ids),
-            costs=self._loaded.costs,
-        ):
+        decoding, reader = self._begin_writing(logits)
+        for token in write(decoding, reader):
             self._last_token_at = time.monotonic()
             self._first_token_at = self._first_token_at or self._last_token_at
             if token.finish in (FinishReason.STOP, FinishReason.CONTROL):
@@ -225,13 +237,15 @@ class _Run:
             self._ids.append(token.id)
             text, stopped_by_text = stops.push(detokenizer.push(token.id))
             shown.append(text)
-            yield self._writing(text)
             if stopped_by_text or token.finish is not None:
                 finish = FinishReason.STOP if stopped_by_text else token.finish or finish
+                yield self._writing(text)
                 break
             if repeats_endlessly(self._ids):
                 finish = FinishReason.REPETITION
+                yield self._writing(text)
                 break
+            yield self._writing(text, decoding)
             if self._cancelled():
                 break
         if not stopped_by_text:
@@ -243,6 +257,24 @@ class _Run:
         ids = () if stopped_by_text else tuple(self._ids)
         yield self._finished("".join(shown), ids, finish)
 
+    def _begin_writing(self, logits: Tensor) -> tuple[Decoding, Reader]:
+        loaded, cache = self._loaded, self._context.cache
+        decoding = Decoding(
+            loaded.model,
+            logits,
+            cache,
+            self._sampling,
+            context_ids=self._prompt.ids,
+            eos_token_ids=loaded.eos_token_ids,
+            control_ids=loaded.tokenizer.special_ids,
+            vocab_limit=loaded.tokenizer.vocab_size,
+            max_length=loaded.context_tokens,
+        )
+        drafts = PromptLookup(self._prompt.ids)
+        return decoding, Reader(
+            loaded.model, cache, drafts=drafts, costs=loaded.costs, limit=decoding.limit
+        )
+
     def settle(self) -> None:
         """Make the context's ids what its cache really holds, and mark its end."""
         self._note_fed()
@@ -252,8 +284,8 @@ class _Run:
         everything = (*self._prompt.ids, *self._ids)
         self._context.feed(everything[len(self._context.ids) : self._context.cache.length])
 
-    def _writing(self, text: str) -> Writing:
-        return Writing(text, len(self._ids), self._decode_s, self._context_used)
+    def _writing(self, text: str, unread: Decoding | None = None) -> Writing:
+        return Writing(text, len(self._ids), self._decode_s, self._context_used, unread)
 
     @property
     def _decode_s(self) -> float:

@@ -58,6 +58,7 @@ class LensSequence:
 
     def step(self) -> bool:
         """Read one chunk; False once everything is told."""
+        self._loaded.take_threads()
         try:
             if self._steps is None:
                 self._steps = self._run()

@@ -25,12 +25,19 @@ from lfm2chat.engine import (
     PassCosts,
     Precision,
     choose_device,
+    choose_dtype,
     choose_precision,
+    estimate_bytes,
+    free_bytes,
     kernels_of,
     open_packed,
+    packed_memory_bytes,
     run_packed,
     run_plain,
     set_threads,
+    stored_dtype,
+    torch_threads,
+    use_threads,
 )
 from lfm2chat.errors import ModelError, TokenizerError
 from lfm2chat.modelfiles import ModelFolder, check_weights, fingerprint, open_folder
@@ -43,6 +50,9 @@ from lfm2chat.settings import Settings
 from lfm2chat.spec import Lfm2Config, SamplingParams
 
 SMALL_MODEL_PARAMETERS = 50_000_000
+RESERVE_BYTES = 512 * 2**20
+"""What a model leaves free where it is loaded beside another."""
+
 MOST_PACKED = 6
 """Packed models kept in one folder, about a gigabyte each; packing one anew takes seconds."""
 
@@ -52,7 +62,8 @@ class LoadedModel:
     """One model, ready. ``context_tokens`` is the product's limit, never above the model's.
 
     ``fingerprint`` names all that a cache depends on, so that one can outlive the process.
-    ``kernels`` are those of the native library that run it, or ``torch``, on ``threads`` threads.
+    ``kernels`` are those of the native library that run it, or ``torch``, on ``threads`` threads;
+    torch itself has ``torch_threads`` meanwhile.
     ``pace`` learns how much this machine reads in one pass, from turn to turn, and ``costs``
     what passes over a few tokens take.
     """
@@ -71,6 +82,7 @@ class LoadedModel:
     fingerprint: str
     kernels: str
     threads: int
+    torch_threads: int
     pace: ChunkPace = field(default_factory=ChunkPace)
     costs: PassCosts = field(default_factory=PassCosts)
 
@@ -84,8 +96,14 @@ class LoadedModel:
         model = self.model
         return HybridCache(model.config, dtype=model.dtype, device=model.device, capacity=2048)
 
-    def event(self) -> ModelLoaded:
-        """What the front ends are told of it."""
+    def take_threads(self) -> None:
+        """Let torch work on as many threads as when it was loaded: another model may want others,
+        and torch has one number for the whole process.
+        """
+        use_threads(self.torch_threads)
+
+    def event(self, *, selected: bool = True) -> ModelLoaded:
+        """What the front ends are told of it; ``selected`` as there."""
         return ModelLoaded(
             model=self.name,
             context_tokens=self.context_tokens,
@@ -94,6 +112,7 @@ class LoadedModel:
             device=self.device,
             load_s=self.load_s,
             recommended=self.recommended,
+            selected=selected,
         )
 
 
@@ -118,11 +137,7 @@ def load_model(
         UsageError: The model cannot run in the precision or on the device that is set.
     """
     started = time.monotonic()
-    if entry.problem:
-        raise ModelError(
-            f"{entry.name} cannot be used: {entry.problem}",
-            hint=f"look at {entry.folder}, or fetch it again with `lfm2chat models pull`",
-        )
+    _check_usable(entry)
     opened = open_folder(entry.folder)
     config = opened.config()
     generation = opened.generation_config()
@@ -154,7 +169,54 @@ def load_model(
         fingerprint=f"{weights} {runs.precision} {runs.model.device.type} plain",
         kernels=runs.kernels,
         threads=runs.threads,
+        torch_threads=torch_threads(),
     )
+
+
+def has_room(entry: ModelEntry, settings: Settings) -> bool:
+    """Whether ``entry`` fits into memory beside all that is there; False where nobody knows.
+
+    Half of what is free and a reserve stay so: contexts grow, and a precision that is chosen by
+    the memory that is free is to be the same with other models in it as without.
+
+    Raises:
+        ModelError, UsageError: As in :func:`load_model`.
+    """
+    _check_usable(entry)
+    opened = open_folder(entry.folder)
+    config = opened.config()
+    device = choose_device(settings.device)
+    free = free_bytes(device)
+    if free is None:
+        return False
+    dtype = _dtype(settings, config, device.type)
+    stored = check_weights(opened, config).dtype
+    needed = packed_memory_bytes(dtype, config, device=device, stored=stored)
+    if needed is None:
+        plain = choose_dtype(dtype, stored=stored_dtype(stored), device=device)
+        needed = estimate_bytes(config, plain)
+    return 2 * needed + RESERVE_BYTES <= free
+
+
+def _check_usable(entry: ModelEntry) -> None:
+    if entry.problem:
+        raise ModelError(
+            f"{entry.name} cannot be used: {entry.problem}",
+            hint=f"look at {entry.folder}, or fetch it again with `lfm2chat models pull`",
+        )
+
+
+def _is_small(config: Lfm2Config) -> bool:
+    return config.num_parameters < SMALL_MODEL_PARAMETERS
+
+
+def _dtype(settings: Settings, config: Lfm2Config, device: str) -> str:
+    """The precision that is set; "auto" is float32 for a small model on a processor.
+
+    It decodes as fast in that, and gives the same text on every processor.
+    """
+    small = settings.precision == "auto" and device == "cpu" and _is_small(config)
+    return "float32" if small else settings.precision
 
 
 def _check_tokens(name: str, tokenizer: Tokenizer, config: Lfm2Config) -> None:
@@ -195,13 +257,10 @@ def _run(
     progress: Callable[[float], None],
 ) -> _Running:
     device = choose_device(settings.device)
-    small = config.num_parameters < SMALL_MODEL_PARAMETERS
+    small = _is_small(config)
     # Its steps are shorter than what a second thread waits for when the screen takes a core.
     threads = set_threads(settings.threads or (1 if small else 0))
-    dtype = settings.precision
-    if dtype == "auto" and device.type == "cpu" and small:
-        # So small a model decodes as fast in float32, and gives the same text on every processor.
-        dtype = "float32"
+    dtype = _dtype(settings, config, device.type)
     stored = check_weights(folder, config).dtype if dtype == "auto" else ""
     precision = choose_precision(dtype, config, device=device, stored=stored)
     if precision is None:

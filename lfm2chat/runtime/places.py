@@ -51,7 +51,9 @@ class Places:
     ) -> None:
         """Keep a branch of a conversation as it was read; what is warm of it is due to be told."""
         self.ask(store, conversation_id)
-        path = Path(array("I", ids), tuple(ends))
+        self._keep(conversation_id, Path(array("I", ids), tuple(ends)))
+
+    def _keep(self, conversation_id: int, path: Path) -> None:
         if not path.ends:
             return
         paths = self._paths.pop(conversation_id, {})
@@ -97,7 +99,8 @@ class Places:
         characters = sum(len(message.text) for message in messages)
         if messages and characters <= most_tokens * CHARACTERS_PER_TOKEN:
             prompt = template.build(messages, add_generation_prompt=False)
-            self.note(store, conversation_id, prompt.ids, numbered(prompt.ends, numbers))
+            ends = tuple(numbered(prompt.ends, numbers))
+            self._keep(conversation_id, Path(array("I", prompt.ids), ends))
 
     def warm(self, conversation_id: int, usable: Usable) -> frozenset[int]:
         """The messages of the known branches up to whose end nothing has to be read.

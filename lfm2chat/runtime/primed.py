@@ -1,8 +1,8 @@
 """Reading ahead: what a prompt will hold is read while it is still typed.
 
 A seed promises the same text, and numbers differ in their last bits with the length of the passes
-that read a prompt. So only what a turn would read in the very same passes is read ahead: whole
-chunks, from the place where the turn will begin; and each chunk's end is a place to come back to.
+that read a prompt. So only what a turn that is alone would read in the very same passes is read
+ahead: whole chunks, from where it will begin; and each chunk's end is a place to come back to.
 It is read into a copy of the context: live ones stay as they are, and nothing is ever saved.
 Owned and used by the worker's thread alone.
 """
@@ -88,6 +88,11 @@ class PrimeSequence:
         self._prompt_ids: tuple[int, ...] = ()
         self._primed: Primed | None = None
 
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model that reads."""
+        return self._loaded
+
     def aim(self, prompt_ids: tuple[int, ...]) -> None:
         """Read ``prompt_ids`` from now on; what they share with those before is kept."""
         self._prompt_ids = prompt_ids
@@ -106,6 +111,7 @@ class PrimeSequence:
         """Read one chunk; False once there is no whole one left, or a turn waits."""
         if not self._prompt_ids or self._urgent():
             return False
+        self._loaded.take_threads()
         try:
             if self._primed is None:
                 self._primed = self._copied()

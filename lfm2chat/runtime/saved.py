@@ -20,7 +20,7 @@ from lfm2chat.engine import CacheHeader, load_cache, read_cache_header, save_cac
 from lfm2chat.errors import CacheError
 from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.saved_files import SavedFiles, remove
-from lfm2chat.runtime.warm import WarmContext, common_prefix
+from lfm2chat.runtime.warm import WarmContext, WarmContexts, common_prefix
 
 QUIET_S = 2.0
 """How long nothing must have happened: who writes one message after the other is not held up."""
@@ -183,3 +183,17 @@ class SavedContexts:
 
 def _conversation_of(path: Path) -> int:
     return int(path.stem)
+
+
+def find_context(
+    loaded: LoadedModel,
+    contexts: WarmContexts,
+    saved: SavedContexts | None,
+    prompt_ids: Sequence[int],
+) -> WarmContext:
+    """The context that holds most of the prompt: from the disk, from memory, or an empty one."""
+    if saved is not None:
+        context = saved.load(prompt_ids, live_tokens=contexts.usable_prefix(prompt_ids))
+        if context is not None:
+            return context
+    return contexts.take(prompt_ids) or WarmContext(loaded.new_cache())

@@ -157,13 +157,15 @@ class ChatService(Conversations, BesideTurns):
         system_prompt: str | None = None,
         attachments: Sequence[Attachment] = (),
         temporary: bool = False,
+        model: str = "",
     ) -> int:
         """Say ``text`` in a conversation, a new one for None; gives the number of the turn.
 
         ``sampling`` holds for this turn; None means what the conversation keeps, else the
         model's recommendation. ``keep_sampling`` keeps it with a new conversation. The model
         reads ``attachments`` before the text, which may be empty then. A new conversation that is
-        ``temporary`` is never written to a disk.
+        ``temporary`` is never written to a disk. ``model`` answers, "" is the selected one; it is
+        loaded where it must be, and stays beside the selected one while there is room.
 
         The message is committed first (:class:`TurnAccepted`), then answered. Where it cannot
         be committed :class:`TurnFailed` comes without :class:`TurnAccepted`. For a new
@@ -179,31 +181,34 @@ class ChatService(Conversations, BesideTurns):
             raise UsageError("the message is empty", hint="write something first")
         new = conversation_id is None
         store = self._temporary_store() if new and temporary else self._store_of(conversation_id)
-        (command,) = self._turns.begin(conversation_id, sampling)
+        (command,) = self._turns.begin(conversation_id, sampling, model=model)
+        named = model or self._model_name
         if conversation_id is None:
             prompt = self._settings.system_prompt if system_prompt is None else system_prompt
             future = store.begin_conversation(
                 text,
                 title=one_line(text if text.strip() else files[0].label, TITLE_LENGTH),
-                model=self._model_name,
+                model=named,
                 system_prompt=prompt,
                 sampling=sampling if keep_sampling else None,
                 attachments=files,
             )
         else:
-            future = store.begin_turn(
-                conversation_id, text, model=self._model_name, attachments=files
-            )
+            future = store.begin_turn(conversation_id, text, model=named, attachments=files)
         future.add_done_callback(
             self._turns.committed([command], lambda begun: [StoredTurn(store, *begun)])
         )
         return command.turn
 
     def submit_temporary(
-        self, messages: Sequence[PromptMessage], *, sampling: SamplingParams | None = None
+        self,
+        messages: Sequence[PromptMessage],
+        *,
+        sampling: SamplingParams | None = None,
+        model: str = "",
     ) -> int:
         """Answer the last of ``messages`` and write nothing; gives the number of the turn."""
-        (command,) = self._turns.begin(None, sampling)
+        (command,) = self._turns.begin(None, sampling, model=model)
         self._worker.put(replace(command, messages=tuple(messages)))
         return command.turn
 
@@ -306,10 +311,10 @@ class ChatService(Conversations, BesideTurns):
                 self._turns.ended(turn)
             case Scored() | ScoreEnded():
                 self._request_ended(event.request)
-            case ModelLoaded():
+            case ModelLoaded(selected=True):
                 self._loaded = event
                 self._model_name = event.model
-            case ModelFailed() if self._loaded is not None:
+            case ModelFailed(selected=True) if self._loaded is not None:
                 self._model_name = self._loaded.model
             case _:
                 pass

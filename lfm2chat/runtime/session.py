@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Generator
 
 from lfm2chat.chat.turns import Message, MessageStatus, PromptMessage, Role
+from lfm2chat.engine import Decoding
 from lfm2chat.errors import Lfm2ChatError, NotEnoughMemoryError
 from lfm2chat.runtime.beside import InMemory
 from lfm2chat.runtime.commands import RunTurn
 from lfm2chat.runtime.events import Event, PrefillProgress, TextDelta, TurnFailed, TurnFinished
 from lfm2chat.runtime.fitting import branch_prompt
-from lfm2chat.runtime.generation import Answer, Reading, Step, Writing, answer
+from lfm2chat.runtime.generation import Answer, Reading, Step, Waiting, Writing, answer
 from lfm2chat.runtime.places import numbered
 from lfm2chat.runtime.primed import Primed
 from lfm2chat.runtime.recorder import TurnRecorder
-from lfm2chat.runtime.scheduler import Priority
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 from lfm2chat.store import is_temporary
@@ -36,9 +36,10 @@ NOWHERE = Message(
 
 
 class TurnSequence:
-    """One turn that the scheduler steps. Made, stepped and dropped on the worker's thread."""
+    """One turn, step by step. Made, stepped and dropped on the worker's thread.
 
-    priority = Priority.USER
+    ``limit_s`` says before each chunk of the prompt how long it may take, where others wait.
+    """
 
     def __init__(
         self,
@@ -48,9 +49,11 @@ class TurnSequence:
         settings: Settings,
         emit: Callable[[Event], None],
         primed: Primed | None = None,
+        limit_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._command = command
         self._primed = primed
+        self._limit_s = limit_s
         self._loaded = memory.loaded
         self._contexts = memory.contexts
         stored = command.stored
@@ -62,8 +65,33 @@ class TurnSequence:
         self._emit = emit
         self._recorder = _recorder(command, emit)
         self._steps: Generator[Step] | None = None
+        self._step: Step = Waiting()
+        self._ended = False
         self._unsent = ""
         self._sent_at = 0.0
+
+    @property
+    def unread(self) -> Decoding | None:
+        """The answer whose last token waits for the model; None while the prompt is read, after
+        the last token, and once the turn is cancelled.
+        """
+        step = self._step
+        return step.unread if type(step) is Writing and not self._command.cancel.is_set() else None
+
+    @property
+    def writes(self) -> bool:
+        """Whether the prompt is read and tokens are being drawn."""
+        return type(self._step) is Writing
+
+    @property
+    def ended(self) -> bool:
+        """Whether the turn is finished or has failed."""
+        return self._ended
+
+    @property
+    def waits(self) -> bool:
+        """Whether the last step did nothing, since another turn reads the same beginning."""
+        return type(self._step) is Waiting
 
     def cancel(self) -> None:
         """End with the next token or chunk."""
@@ -74,7 +102,7 @@ class TurnSequence:
         try:
             if self._steps is None:
                 self._steps = self._start()
-            step = next(self._steps)
+            step = self._step = next(self._steps)
         except Lfm2ChatError as error:
             self._fail(str(error), error.hint, error.exit_code)
             return False
@@ -87,6 +115,7 @@ class TurnSequence:
             return False
         self._tell(step)
         if isinstance(step, Answer):
+            self._ended = True
             self._steps.close()  # the context goes back now, not when this object goes
             return False
         return True
@@ -112,6 +141,7 @@ class TurnSequence:
             cancelled=self._command.cancel.is_set,
             conversation_id=stored.conversation.id if stored is not None else None,
             saved=self._saved,
+            limit_s=self._limit_s,
             primed=primed,
         )
 
@@ -139,6 +169,8 @@ class TurnSequence:
                     self._send(step)
             case Answer():
                 self._finish(step)
+            case Waiting():
+                pass
 
     def _send(self, step: Writing) -> None:
         if self._unsent:
@@ -191,6 +223,7 @@ class TurnSequence:
         self._places.note(stored.store, stored.conversation.id, step.seen_ids, ends)
 
     def _fail(self, message: str, hint: str, exit_code: int) -> None:
+        self._ended = True
         failed = TurnFailed(self._command.turn, message, hint, exit_code)
         self._recorder.fail(message, then=lambda _: self._emit(failed))
 

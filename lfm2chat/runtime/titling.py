@@ -60,6 +60,7 @@ class TitleSequence:
         """Read one chunk or write one token; False at the end."""
         if self._cancelled or self._urgent():
             return False
+        self._loaded.take_threads()
         try:
             if self._steps is None:
                 self._steps = self._begin()

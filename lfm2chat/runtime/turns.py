@@ -30,9 +30,16 @@ class LiveTurns:
         self._lock = threading.Lock()
 
     def begin(
-        self, conversation_id: int | None, sampling: SamplingParams | None, *, count: int = 1
+        self,
+        conversation_id: int | None,
+        sampling: SamplingParams | None,
+        *,
+        model: str = "",
+        count: int = 1,
     ) -> list[RunTurn]:
         """``count`` turns of one conversation, None: of one that is still to be made.
+
+        ``model`` answers them, "" is the selected one.
 
         Raises:
             UsageError: That conversation is still being answered.
@@ -42,7 +49,10 @@ class LiveTurns:
                 raise UsageError(
                     "this conversation is still being answered", hint="wait, or stop it first"
                 )
-            commands = [RunTurn(turn=next(self._numbers), sampling=sampling) for _ in range(count)]
+            commands = [
+                RunTurn(turn=next(self._numbers), sampling=sampling, model=model)
+                for _ in range(count)
+            ]
             self._live |= {command.turn: command for command in commands}
             if conversation_id is not None:
                 self._answering[conversation_id] = {command.turn for command in commands}

@@ -20,6 +20,8 @@ from lfm2chat.engine import CacheMark, CacheSegment, HybridCache
 
 DEFAULT_BUDGET_BYTES = 1 << 30
 MAX_CONTEXTS = 8
+MIN_SHARED_TOKENS = 32
+"""A beginning that is shorter is read again rather than waited for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,17 +130,41 @@ class WarmContext:
         self.marks = {at: mark for at, mark in self.marks.items() if at <= length}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lent:
+    """A context that a turn reads ``prompt_ids`` into, and then writes on."""
+
+    context: WarmContext
+    prompt_ids: Sequence[int]
+
+
 class WarmContexts:
-    """The live contexts of one loaded model, least recently used first."""
+    """The live contexts of one loaded model, least recently used first.
+
+    Those that turns use at the moment are lent: others may copy what they have read, and no more.
+    """
 
     def __init__(self, *, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> None:
         self._budget_bytes = budget_bytes
         self._contexts: list[WarmContext] = []
+        self._lent: list[_Lent] = []
         self._turns = itertools.count(1)
 
     def usable_prefix(self, prompt_ids: Sequence[int]) -> int:
         """The longest length that :meth:`take` can offer to ``prompt_ids``, 0 for none."""
-        return max((c.usable_prefix(prompt_ids) for c in self._contexts), default=0)
+        return max((c.usable_prefix(prompt_ids) for c in self._all()), default=0)
+
+    def is_coming(self, prompt_ids: Sequence[int]) -> bool:
+        """Whether a turn is reading a clearly longer beginning of ``prompt_ids`` at the moment."""
+        most = len(prompt_ids) - 1
+        coming = (min(most, common_prefix(lent.prompt_ids, prompt_ids)) for lent in self._lent)
+        longest = max(coming, default=0)
+        # What is read again after a copy must be little beside what it saves.
+        return longest > MIN_SHARED_TOKENS and longest > self.usable_prefix(prompt_ids)
+
+    def lend(self, context: WarmContext, prompt_ids: Sequence[int]) -> None:
+        """Note that a turn reads ``prompt_ids`` into ``context``, until it is given back."""
+        self._lent.append(_Lent(context, prompt_ids))
 
     def take(self, prompt_ids: Sequence[int]) -> WarmContext | None:
         """A context at the longest usable prefix of ``prompt_ids``, or None.
@@ -147,11 +173,11 @@ class WarmContexts:
         more than the prefix, another conversation mostly, a copy of the prefix is given and the
         original stays.
         """
-        best = max(self._contexts, key=lambda c: c.usable_prefix(prompt_ids), default=None)
+        best = max(self._all(), key=lambda c: c.usable_prefix(prompt_ids), default=None)
         length = best.usable_prefix(prompt_ids) if best is not None else 0
         if best is None or length == 0:
             return None
-        if 2 * length < len(best.ids):
+        if 2 * length < len(best.ids) or all(best is not context for context in self._contexts):
             return best.fork(prompt_ids)
         self._contexts.remove(best)
         best.go_to(prompt_ids)
@@ -159,13 +185,14 @@ class WarmContexts:
 
     def twin(self, prompt_ids: Sequence[int]) -> WarmContext | None:
         """A copy of what :meth:`take` would give, or None; nothing in the pool changes."""
-        best = max(self._contexts, key=lambda c: c.usable_prefix(prompt_ids), default=None)
+        best = max(self._all(), key=lambda c: c.usable_prefix(prompt_ids), default=None)
         if best is None or best.usable_prefix(prompt_ids) == 0:
             return None
         return best.fork(prompt_ids)
 
     def give(self, context: WarmContext) -> None:
         """Put ``context`` (back) into the pool; the least recently used leave over budget."""
+        self._lent = [lent for lent in self._lent if lent.context is not context]
         if not context.ids:
             return
         context.used = next(self._turns)
@@ -188,6 +215,10 @@ class WarmContexts:
     def clear(self) -> None:
         """Drop every context."""
         self._contexts.clear()
+
+    def _all(self) -> list[WarmContext]:
+        """First those that are free: where both hold as much, nothing need be copied."""
+        return [*self._contexts, *(lent.context for lent in self._lent)]
 
     def _drop_oldest(self) -> bool:
         """Drop the branch or the context that was not used for longest; never the newest one."""

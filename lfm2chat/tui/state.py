@@ -206,6 +206,12 @@ class ChatState:
 
     def _apply_to_model(self, event: Event) -> None:
         match event:
+            case (
+                ModelLoading(selected=False)
+                | ModelLoaded(selected=False)
+                | ModelFailed(selected=False)
+            ):
+                pass  # another than the selected one, for one turn
             case ModelLoading():
                 self.model.loading = event.model
                 self.model.phase, self.model.packed = "loading", None

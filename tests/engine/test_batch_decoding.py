@@ -4,7 +4,18 @@ import pytest
 import torch
 from double_models import counting_in_double
 
-from lfm2chat.engine import BatchDecoder, CacheBatch, Decoding, HybridCache, decode, prefill
+from lfm2chat.engine import (
+    BatchDecoder,
+    CacheBatch,
+    Decoding,
+    HybridCache,
+    PromptLookup,
+    Reader,
+    decode,
+    prefill,
+    read_together,
+    write,
+)
 from lfm2chat.errors import CacheError, GenerationError
 from lfm2chat.spec import FinishReason, SamplingParams
 
@@ -317,3 +328,47 @@ def step(batch, written):
 
 def interrupt(_):
     raise KeyboardInterrupt
+
+
+def test_answers_that_share_some_passes_and_guess_in_others_are_each_as_alone(exact):
+    # So much repeats that guesses come true: a shared pass comes in the middle of a draft.
+    prompts = [[11, 12, 13, 14, 15] * 9, [21, 22, 23] * 12]
+    params = SamplingParams(temperature=0.0, repetition_penalty=1.0, max_new_tokens=60, seed=1)
+
+    def start(prompt):
+        cache = HybridCache(exact.config, dtype=exact.dtype)
+        logits = drain(prefill(exact, prompt, cache))
+        decoding = Decoding(
+            exact, logits, cache, params, context_ids=prompt, eos_token_ids=frozenset()
+        )
+        reader = Reader(exact, cache, drafts=PromptLookup(prompt), limit=decoding.limit)
+        return decoding, write(decoding, reader)
+
+    expected = [list(start(prompt)[1]) for prompt in prompts]
+    decodings, written = zip(*(start(prompt) for prompt in prompts), strict=True)
+    tokens = [[], []]
+    for step in range(params.max_new_tokens):
+        for own, writing in zip(tokens, written, strict=True):
+            own.append(next(writing))
+        if step % 7 in (2, 3, 5) and step + 1 < params.max_new_tokens:
+            read_together(exact, decodings)
+
+    for own, right in zip(tokens, expected, strict=True):
+        same(own, right, TOLERANCE[torch.float64])
+
+
+def test_a_shared_pass_that_fails_can_be_made_up_for_by_each_alone(exact, monkeypatch):
+    decodings = [Decoding(**begin(exact, number)) for number in range(2)]
+    tokens = [[decoding.draw()] for decoding in decodings]
+    with monkeypatch.context() as patch:
+        patch.setattr(exact.model.layers[3].feed_forward, "forward", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            read_together(exact, decodings)
+
+    for own, decoding in zip(tokens, decodings, strict=True):
+        reader = Reader(exact, decoding.cache, drafts=None, limit=decoding.limit)
+        decoding.read(reader.read(own[0].id))
+        own.extend(write(decoding, reader))
+
+    for number, own in enumerate(tokens):
+        same(own, alone(exact, number), TOLERANCE[torch.float64])

@@ -192,3 +192,34 @@ def test_a_deep_context_is_read_in_smaller_passes_and_the_same_numbers_come_out(
     steps, smaller = read(model, PROMPT, again, pace=pace)
     assert steps == [2, 4, 6, 8, 10, 11]
     torch.testing.assert_close(logits, smaller, rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_are_short_while_somebody_waits_by_what_was_measured():
+    pace = ChunkPace()
+    assert pace.size(0, 0.1) == 16  # nothing is known yet
+    pace.note(16, 0.02)
+    assert pace.size(0, 0.1) == 64
+    pace.note(64, 0.3)
+    assert pace.size(0, 0.1) == 16
+    pace.note(16, 0.5)
+    assert pace.size(0, 0.1) == 8  # there is no shorter one
+    pace.note(8, 0.001)
+    assert pace.size(0, 0.1) == 256
+    assert pace.size(0) == 256
+
+
+def test_a_limit_makes_no_chunk_longer_than_usual():
+    pace = ChunkPace(ladder=(4,))
+    assert pace.size(0, 10.0) == pace.size(0) == 4
+
+
+def test_a_prompt_that_is_read_while_somebody_waits_gives_the_same_logits(tiny, random_model):
+    model = random_model(tiny(), dtype=torch.float64)
+    prompt = PROMPT * 3
+    whole = read(model, prompt, HybridCache(model.config, dtype=torch.float64))[1]
+    cache = HybridCache(model.config, dtype=torch.float64)
+
+    steps, logits = read(model, prompt, cache, limit_s=lambda: 0.0)
+
+    assert steps == [16, 24, 32, 33]
+    assert float((logits - whole).abs().max()) < 1e-6 * float(whole.abs().max())

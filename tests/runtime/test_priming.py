@@ -164,7 +164,9 @@ def wait_until_read(running):
     worker = running.service._worker
     while time.monotonic() < end:
         prime = worker._beside._prime
-        if prime is not None and prime._primed is not None and worker._idle:
+        primed = prime._primed if prime is not None else None
+        # A sequence that is being stepped is not in the scheduler: being idle says too little.
+        if primed is not None and primed.places and worker._idle:
             return
         time.sleep(0.02)
     raise AssertionError("nothing was read ahead")

@@ -23,7 +23,7 @@ def test_an_unused_model_leaves_the_memory_and_wakes_with_its_context(impatient,
     running = run_service(unload_after_min=10)
     answer = running.begin()
     assert isinstance(running.wait_for(ModelResting), ModelResting)
-    assert running.service._worker._loaded is None
+    assert len(running.service._worker._residents) == 0
 
     finished = running.finish(
         running.service.submit(
@@ -40,7 +40,7 @@ def test_zero_minutes_keep_the_model(impatient, run_service):
     running = run_service(unload_after_min=0)
     running.begin()
     time.sleep(0.5)
-    assert running.service._worker._loaded is not None
+    assert len(running.service._worker._residents) == 1
 
 
 def test_a_model_that_is_used_stays(impatient, run_service):

@@ -174,7 +174,7 @@ def test_leaving_takes_no_longer_than_was_promised(run_service, paths, monkeypat
     running = run_service()
     for _ in range(3):
         running.begin()
-    monkeypatch.setattr("lfm2chat.runtime.worker.SAVE_AT_EXIT_S", 0.0)
+    monkeypatch.setattr("lfm2chat.runtime.resident.SAVE_AT_EXIT_S", 0.0)
     running.end()
 
     assert not list(paths.contexts.glob("*"))

@@ -123,7 +123,9 @@ def test_neither_the_guide_nor_a_setting_that_is_off_makes_titles(
     message = running.say("What is this about?", sampling=SHORT)
     time.sleep(0.3)
 
-    assert running.service._worker._beside.due_in_s(running.service._worker._memory, 9) is None
+    assert (
+        running.service._worker._beside.due_in_s(running.service._worker._loading.memory, 9) is None
+    )
     conversation = running.store.conversation(message.conversation_id)
     assert conversation.title == "What is this about?"
     assert conversation.title_by is TitleBy.TEXT

@@ -83,7 +83,7 @@ def test_of_a_deleted_conversation_nothing_is_warm(run_service):
 def test_telling_costs_no_rendering_after_a_turn(run_service, monkeypatch):
     running = run_service()
     answer = running.begin()
-    template = running.service._worker._loaded.template
+    template = running.service._worker._loading.memory.loaded.template
     rendered: list[int] = []
     build = type(template).build
     monkeypatch.setattr(
