@@ -24,11 +24,10 @@ from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.worker import Worker, WorkerState
 
-from lfm2chat.chat.text import one_line, safe
+from lfm2chat.chat.text import safe
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.events import Event, TurnAccepted, TurnFailed, TurnFinished
-from lfm2chat.runtime.models import GUIDE, ModelEntry
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings, read_settings
 from lfm2chat.store import Store
@@ -36,12 +35,10 @@ from lfm2chat.tui.appearance import AppearanceApp
 from lfm2chat.tui.chat import ChatScreen
 from lfm2chat.tui.clipboard import copy, said_of
 from lfm2chat.tui.desk import Desk
-from lfm2chat.tui.messages import Downloaded, Failure, ServiceEvent
+from lfm2chat.tui.messages import Failure, ServiceEvent
 from lfm2chat.tui.palette import ChatCommands
-from lfm2chat.tui.screens.confirm import DownloadScreen, RemoveScreen
 from lfm2chat.tui.screens.help import HelpScreen, scope_of
 from lfm2chat.tui.screens.jump import JumpScreen, places_of
-from lfm2chat.tui.screens.models import Fetch, ModelsScreen, Remove, StopFetching, Use
 from lfm2chat.tui.screens.settings import SettingsScreen
 from lfm2chat.tui.state import ChatState, ModelState
 from lfm2chat.tui.terminal import kept_title, modified_keys, redirect_native_stderr
@@ -322,60 +319,3 @@ class Lfm2ChatApp(AppearanceApp):
         sure = copied.by and copied.path is None
         said = safe(said_of(copied))
         self.notify(said, markup=False, severity="information" if sure else "warning")
-
-    @work(group="models", exclusive=True, exit_on_error=False)
-    async def action_models(self, name: str = "") -> None:
-        """Choose the model that answers next, or use the one called ``name``."""
-        service = self._service
-        if service is None:
-            return
-        if name:
-            await self._use_model(service, name)
-            return
-        downloads = service.downloads
-        choice = await self.push_screen_wait(
-            ModelsScreen(
-                service.models,
-                downloads,
-                current=self.state.model.name,
-                downloading=lambda: self.state.download,
-            )
-        )
-        match choice:
-            case Use(name):
-                service.select_model(name)
-            case Fetch(prospect):
-                if await self.push_screen_wait(DownloadScreen(prospect)):
-                    try:
-                        downloads.start(prospect.card.name)
-                    except Lfm2ChatError as error:  # another one is running
-                        self._fail(str(error), error.hint)
-            case Remove(entry):
-                if await self.push_screen_wait(RemoveScreen(entry)):
-                    await self._remove_model(service, entry)
-            case StopFetching():
-                downloads.cancel()
-
-    async def _use_model(self, service: ChatService, name: str) -> None:
-        found = [entry.name for entry in await asyncio.to_thread(service.models)]
-        wanted = name.rpartition("/")[2].casefold()
-        for known in found:
-            if known.casefold() == wanted:
-                service.select_model(known)
-                return
-        self._fail(f"no model here is called {name}", "there are: " + ", ".join(found))
-
-    async def _remove_model(self, service: ChatService, entry: ModelEntry) -> None:
-        if self.state.model.name == entry.name:
-            service.select_model(GUIDE)
-        try:
-            await asyncio.to_thread(service.downloads.remove, entry.name)
-        except Lfm2ChatError as error:
-            self._fail(str(error), error.hint)
-        else:
-            self.notify(f"{one_line(entry.name, 60)} was removed.", markup=False)
-
-    @on(Downloaded)
-    def _use_downloaded(self, message: Downloaded) -> None:
-        if self._service is not None:
-            self._service.select_model(message.model)

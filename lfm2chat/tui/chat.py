@@ -10,6 +10,7 @@ from lfm2chat.tui.commands.counting import CountCommands
 from lfm2chat.tui.commands.find import FindCommands
 from lfm2chat.tui.commands.finding import FindingCommands
 from lfm2chat.tui.commands.lens import LensCommands
+from lfm2chat.tui.commands.models import ModelCommands
 from lfm2chat.tui.commands.prompting import PromptCommands
 from lfm2chat.tui.commands.queueing import QueueCommands
 from lfm2chat.tui.commands.reading import ReadingCommands
@@ -33,6 +34,7 @@ class ChatScreen(
     LensCommands,
     ContextCommands,
     SamplingCommands,
+    ModelCommands,
     ReadingCommands,
     FindCommands,
 ):

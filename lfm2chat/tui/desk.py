@@ -20,6 +20,7 @@ from lfm2chat.tui import wording
 from lfm2chat.tui.choices import Row
 from lfm2chat.tui.draft import Draft
 from lfm2chat.tui.draft_desk import DraftDesk
+from lfm2chat.tui.model_desk import ModelDesk
 from lfm2chat.tui.state import ChatState, ContextUse
 from lfm2chat.tui.tree_desk import TreeDesk
 
@@ -42,6 +43,7 @@ class Desk(DraftDesk):
         self.fail = fail
         self._trashed: list[int] = []
         self.tree = TreeDesk(service, state, self.watch)
+        self.models = ModelDesk(service, state)
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -91,6 +93,7 @@ class Desk(DraftDesk):
             keep_sampling=chosen is not None,
             attachments=draft.files,
             temporary=self._state.is_temporary(key),
+            model=self._state.models.get(key, ""),
             # A conversation that has begun has its own.
             system_prompt=self._state.system_prompts.get(key),
         )

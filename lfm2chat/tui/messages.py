@@ -15,14 +15,6 @@ class ServiceEvent(Message, bubble=False):
         self.event = event
 
 
-class Downloaded(Message, bubble=False):
-    """A model that was asked for is here, under the name ``model``."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__()
-        self.model = model
-
-
 class Failure(Message, bubble=False):
     """Something that was started earlier failed. Raw text; whoever shows it makes it safe."""
 

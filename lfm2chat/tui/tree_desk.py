@@ -41,9 +41,8 @@ class TreeDesk:
         if message.role is Role.ASSISTANT:
             self._watch(branches.edit_answer(key, message.id, text))
             return
-        sampling = self._state.sampling.get(key)
         files = draft.files
-        turn = branches.edit(key, message.id, text, attachments=files, sampling=sampling)
+        turn = branches.edit(key, message.id, text, attachments=files, **self._chosen(key))
         self._state.begin(turn, key=key, prompt=text, version=True, files=files)
 
     def regenerate(self, key: int, message: Message, *, count: int = 1) -> None:
@@ -52,8 +51,8 @@ class TreeDesk:
         Raises:
             Lfm2ChatError: The service does not take it.
         """
-        sampling = self._state.sampling.get(key)
-        turns = self._service.branches.regenerate(key, message.id, sampling=sampling, count=count)
+        branches = self._service.branches
+        turns = branches.regenerate(key, message.id, count=count, **self._chosen(key))
         for turn in turns:
             self._state.begin(turn, key=key, prompt="", version=True)
 
@@ -63,10 +62,16 @@ class TreeDesk:
         Raises:
             Lfm2ChatError: The service does not take it.
         """
-        sampling = self._state.sampling.get(key)
         branches = self._service.branches
-        turn = branches.continue_answer(key, message.id, text=text, sampling=sampling)
+        turn = branches.continue_answer(key, message.id, text=text, **self._chosen(key))
         self._state.begin(turn, key=key, prompt="", version=True)
+
+    def _chosen(self, key: int) -> dict[str, Any]:
+        """How the user wants a conversation answered: sampling and model."""
+        return {
+            "sampling": self._state.sampling.get(key),
+            "model": self._state.models.get(key, ""),
+        }
 
     # --- walking ------------------------------------------------------------------------------
 

@@ -269,12 +269,14 @@ class ScriptedService:
         attachments: Sequence[Attachment] = (),
         temporary: bool = False,
         system_prompt: str | None = None,
+        model: str = "",
     ) -> int:
         if self.refuse is not None:
             raise self.refuse
         turn = self._number()
         self.calls.append(("submit", text, conversation_id, sampling))
         self.told_first = system_prompt
+        self.asked_model = model
         self.attached[turn] = tuple(attachments)
         assert keep_sampling == (sampling is not None)
         self.temporary = temporary

@@ -187,3 +187,23 @@ def test_parts_of_a_difference_join_to_the_whole_texts():
     assert "".join(part.text for part in left) == "a red  wine, cold"
     assert "".join(part.text for part in right) == "a white wine, cold!"
     assert [part.text.strip() for part in right if part.own] == ["white", "!"]
+
+
+async def test_a_model_is_chosen_for_one_pane_alone_where_there_are_several(app, service, wait):
+    async with app.run_test(size=(120, 36)) as pilot:
+        await ready(pilot, app, wait)
+        await split(pilot, app, wait)
+        await pilot.press("f3")
+        await wait(pilot, lambda: app.screen.query("#model-list"))
+        options = app.screen.query_one("#model-list")
+        await wait(pilot, lambda: options.option_count > 1)
+        await pilot.press("down", "enter")
+        await wait(pilot, lambda: app.screen is app.chat)
+        assert service.model_name == "guide"
+        await send(pilot, "two")
+        await wait(pilot, lambda: service.turns)
+        assert service.asked_model == "LFM2-350M"
+        await pilot.press("f12")
+        await send(pilot, "one")
+        await wait(pilot, lambda: len(service.turns) == 2)
+        assert service.asked_model == ""

@@ -28,7 +28,7 @@ from lfm2chat.runtime.events import (
 )
 from lfm2chat.spec import FinishReason
 from lfm2chat.tui.desk import Desk
-from lfm2chat.tui.messages import Downloaded, ServiceEvent
+from lfm2chat.tui.messages import ServiceEvent
 from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.state import LiveTurn
 
@@ -103,7 +103,8 @@ class ServiceEvents(ChatBase):
                 self._say("The download was stopped; what has arrived is kept.")
             case DownloadFinished():
                 self._say(f"{one_line(event.model, 60)} is here, and answers from now on.")
-                self.app.post_message(Downloaded(event.model))
+                if self._desk is not None:
+                    self._desk.models.use(event.model)
             case _:
                 pass
 

@@ -36,7 +36,7 @@ from lfm2chat.tui.widgets.waiting import WaitingList
 # Below this height the prompt leaves more rows to the conversation.
 LOW = 22
 # Commands that the app itself carries out.
-_OF_THE_APP = ("quit", "palette", "copy_or_quit", "models", "jump", "settings", "help")
+_OF_THE_APP = ("quit", "palette", "copy_or_quit", "jump", "settings", "help")
 
 
 # Settings that say how the regions look.

@@ -68,7 +68,7 @@ class StatusLine(Static):
         return [(Offset(0, 0), self._open_models)]
 
     async def _open_models(self) -> None:
-        await self.app.run_action("app.models")
+        await self.run_action("screen.models")
 
     def _line(self, width: int) -> Content:
         status = self._status
