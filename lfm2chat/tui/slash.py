@@ -47,15 +47,22 @@ class Call:
     argument: str = ""
 
 
+def slash_name(command: Command) -> str:
+    """What ``command`` is called after a ``/``; empty where it is not."""
+    if command.slash is None or command.scope != "app":
+        return ""
+    return command.slash or command.id.replace("_", "-")
+
+
 def slash_commands(commands: Iterable[Command]) -> tuple[SlashCommand, ...]:
     """All that ``commands`` can be called by, and one for each sampling parameter whose name is
     free; by name.
     """
     found: dict[str, SlashCommand] = {}
     for entry in commands:
-        if entry.slash is None or entry.scope != "app":
+        if not (own := slash_name(entry)):
             continue
-        for name in (entry.slash or entry.id.replace("_", "-"), *entry.aliases):
+        for name in (own, *entry.aliases):
             found[name] = SlashCommand(name, entry.id, entry.argument, entry.help)
     for field in FIELDS:
         name = field.name.replace("_", "-")

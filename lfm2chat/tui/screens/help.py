@@ -7,21 +7,15 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from lfm2chat.tui.keymap import Keymap, keymap_of
-from lfm2chat.tui.keys import COMMANDS, Command
-
-SCOPE_TITLES = {
-    "prompt": "In the prompt",
-    "app": "Everywhere",
-    "read": "While reading",
-    "list": "In the list",
-}
+from lfm2chat.tui.help_text import help_text
+from lfm2chat.tui.keymap import keymap_of
+from lfm2chat.tui.keys import COMMANDS
 
 
 def scope_of(focused: Widget | None) -> str:
@@ -35,33 +29,6 @@ def scope_of(focused: Widget | None) -> str:
             if scope in scopes:
                 return str(scope)
     return "app"
-
-
-def scopes_from(here: str) -> list[str]:
-    """All scopes that have commands, ``here`` first."""
-    used = dict.fromkeys([*SCOPE_TITLES, *(command.scope for command in COMMANDS)])
-    found = [scope for scope in used if any(entry.scope == scope for entry in COMMANDS)]
-    return sorted(found, key=lambda scope: scope != here)
-
-
-class HelpRow(Horizontal):
-    """One command."""
-
-    def __init__(self, command: Command, keymap: Keymap) -> None:
-        super().__init__(classes="help-row")
-        self._command = command
-        # What has no key is done by its name, in the palette.
-        self._keys = keymap.shown_keys(command.id) or command.label
-        self._said = f"{command.label} {command.help} {command.id} {self._keys}".lower()
-
-    def compose(self) -> ComposeResult:
-        yield Static(Content(self._keys), classes="help-keys", markup=False)
-        yield Static(Content(self._command.help), classes="help-text", markup=False)
-        yield Static(Content(self._command.id), classes="help-id", markup=False)
-
-    def fits(self, words: list[str]) -> bool:
-        """Whether all ``words`` stand in it."""
-        return all(word in self._said for word in words)
 
 
 class HelpScreen(ModalScreen[None]):
@@ -80,29 +47,29 @@ class HelpScreen(ModalScreen[None]):
     def __init__(self, *, here: str = "app") -> None:
         super().__init__()
         self._here = here
+        self._words: list[str] = []
+        self._text = Static("", id="help-text", markup=False)
 
     def compose(self) -> ComposeResult:
-        keymap = keymap_of(self.app)
         with Vertical(classes="card", id="help"):
             yield Static(Content("Keys and commands"), classes="card-title", markup=False)
             yield Input(placeholder="Type to search", id="help-search", compact=True)
             with VerticalScroll(id="help-list", can_focus=False):
-                for scope in scopes_from(self._here):
-                    with Vertical(classes="help-area"):
-                        title = SCOPE_TITLES.get(scope, f"In the {scope}")
-                        yield Static(Content(title), classes="help-scope", markup=False)
-                        for command in keymap.commands:
-                            if command.scope == scope:
-                                yield HelpRow(command, keymap)
-                yield Static(Content("No command has these words."), id="help-none", markup=False)
+                yield self._text
             yield Static(
                 Content("Esc closes · other keys: table [keys] of config.toml"),
                 classes="card-hint",
                 markup=False,
             )
 
-    def on_mount(self) -> None:
-        self.query_one("#help-none").display = False
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    def _draw(self) -> None:
+        """One widget draws all of it: a widget for each cell of it took a second to open."""
+        width = self._list.scrollable_content_region.width
+        text = help_text(keymap_of(self.app), here=self._here, words=self._words, width=width)
+        self._text.update(text or Content.styled("No command has these words.", "$muted"))
 
     @on(Input.Submitted)
     def action_leave(self) -> None:
@@ -112,15 +79,8 @@ class HelpScreen(ModalScreen[None]):
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:
         event.stop()
-        words = event.value.lower().split()
-        found = False
-        for area in self.query(".help-area"):
-            rows = list(area.query(HelpRow))
-            for row in rows:
-                row.display = row.fits(words)
-            area.display = any(row.display for row in rows)
-            found = found or area.display
-        self.query_one("#help-none").display = not found
+        self._words = event.value.lower().split()
+        self._draw()
 
     @property
     def _list(self) -> VerticalScroll:
