@@ -20,6 +20,12 @@ def test_the_command_line_imports_neither_torch_nor_textual():
     assert not loaded & {"torch", "textual", "transformers", "huggingface_hub"}
 
 
+def test_the_plain_chat_imports_neither_torch_nor_textual():
+    loaded = loaded_by("import lfm2chat.plain")
+    assert "lfm2chat" in loaded
+    assert not loaded & {"torch", "textual", "rich", "typer", "transformers", "huggingface_hub"}
+
+
 def test_the_app_imports_no_torch():
     loaded = loaded_by("import lfm2chat.tui.app")
     assert "textual" in loaded

@@ -50,6 +50,10 @@ def main(
         str, typer.Option("--model", "-m", help="Start with this model: a name or a folder.")
     ] = "",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "",
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="Chat line by line: for screen readers and dumb terminals."),
+    ] = False,
     version: Annotated[  # noqa: ARG001 (its callback does the work)
         bool,
         typer.Option(
@@ -59,7 +63,7 @@ def main(
 ) -> None:
     """A private, offline chat in the terminal. Without a command it opens the app."""
     if context.invoked_subcommand is None:
-        open_app(model, precision)
+        open_app(model, precision, plain=plain)
 
 
 def run() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 import time
@@ -27,6 +26,7 @@ from textual.worker import Worker, WorkerState
 from lfm2chat.chat.text import safe
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.paths import Paths
+from lfm2chat.runtime.ending import end_now
 from lfm2chat.runtime.events import Event, TurnAccepted, TurnFailed, TurnFinished
 from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings, read_settings
@@ -88,22 +88,8 @@ def run_app(paths: Paths, *, model: str = "", precision: str = "") -> int:
         )
     code = app.return_code or 0
     if app.worker_left:
-        _end_now(code)
+        end_now(code)
     return code
-
-
-def _end_now(code: int) -> None:
-    """End the process without unwinding it: everything is saved and the terminal is restored.
-
-    The worker is inside native code that nothing interrupts (importing torch, most likely), and
-    an interpreter that finalizes under it is aborted.
-    """
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.flush()
-    os._exit(code)
 
 
 class Lfm2ChatApp(AppearanceApp):
