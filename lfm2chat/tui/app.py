@@ -294,7 +294,7 @@ class Lfm2ChatApp(AppearanceApp):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Textual's widgets copy through this."""
-        self._clipboard = text
+        self._clipboard = safe(text)
         self._copy(text)
 
     @work(thread=True, group="copy", exit_on_error=False)

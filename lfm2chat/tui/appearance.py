@@ -11,7 +11,9 @@ from typing import Any
 
 from textual import constants, work
 from textual.app import App
+from textual.events import Event, Paste
 
+from lfm2chat.chat.text import safe
 from lfm2chat.errors import SettingsError
 from lfm2chat.paths import Paths
 from lfm2chat.settings import Settings, write_setting
@@ -153,6 +155,12 @@ class AppearanceApp(App[None]):
             self.unregister_theme(name)
 
     # --- the terminal -------------------------------------------------------------------------
+
+    async def on_event(self, event: Event) -> None:
+        """As Textual's. What is pasted is made safe here, for whichever field takes it."""
+        if isinstance(event, Paste) and not event.is_forwarded:
+            event.text = safe(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        await super().on_event(event)
 
     def write_terminal(self, sequence: str) -> None:
         """Send a control sequence of ours past the screen."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lfm2chat.chat.text import safe
 from lfm2chat.errors import SettingsError
 from lfm2chat.spec import SamplingParams
 
@@ -37,7 +38,7 @@ def shown_value(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, tuple):
-        return f" {STOP_SEPARATOR} ".join(text.replace("\n", "\\n") for text in value)
+        return f" {STOP_SEPARATOR} ".join(safe(text).replace("\n", "\\n") for text in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -33,6 +33,10 @@ HOSTILE = [
 ]
 
 
+# Widgets whose label is markup unless it is a Content.
+LABELLED = {"Button", "Checkbox", "Tab", "TabPane", "Collapsible", "Link", "Tree", "DataTable"}
+
+
 def answers(app):
     return [view for view in app.chat.transcript.shown if view.has_class("-assistant")]
 
@@ -175,17 +179,18 @@ def test_no_widget_of_ours_gets_a_bare_string():
             )
             if name in needs and not plain:
                 mistakes.append(f"{path.name}:{node.lineno} {name}() without markup=False")
-            if name == "Button" and not (
-                isinstance(node.args[0], ast.Call)
-                and getattr(node.args[0].func, "id", "") == "Content"
+            first = node.args[0] if node.args else None
+            if name in LABELLED and not (
+                isinstance(first, ast.Call)
+                and getattr(first.func, "id", "") in ("Content", "foreign")
             ):
-                mistakes.append(f"{path.name}:{node.lineno} Button() without Content")
-            if name in ("escape", "from_markup"):
+                mistakes.append(f"{path.name}:{node.lineno} {name}() without Content")
+            if name in ("escape", "from_markup", "from_text"):
                 mistakes.append(f"{path.name}:{node.lineno} {name}()")
         source = path.read_text(encoding="utf-8")
         mistakes += [
             f"{path.name}: {name}"
-            for name in ("border_title", "border_subtitle", "with_tooltip")
+            for name in ("border_title", "border_subtitle", "with_tooltip", "sub_title")
             if name in source
         ]
     assert mistakes == []

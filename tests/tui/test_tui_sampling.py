@@ -147,6 +147,20 @@ async def test_texts_that_end_an_answer_are_a_parameter_too(app, service, wait):
         await wait(pilot, lambda: service.stored[only.id].sampling.stop == ("END", "\n"))
 
 
+async def test_texts_that_no_field_can_hold_stay_when_another_parameter_changes(app, service, wait):
+    texts = ("\x1b[2J", "a|b", " x ", "\r\n")
+    only = service.store_conversation("only", ["q", "a"], sampling=SamplingParams(stop=texts))
+    async with app.run_test(size=(120, 50)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        await pilot.press("f4")
+        fields = {field.field.name: field for field in app.chat.panel.query("SamplingField")}
+        assert fields["stop"].input.value == "␛[2J | a|b |  x  | \\n"
+        fields["top_k"].input.focus()
+        await pilot.press("7")
+        await wait(pilot, lambda: service.stored[only.id].sampling.top_k == 7)
+        assert service.stored[only.id].sampling.stop == texts
+
+
 def test_variables_are_found_once_in_order_and_values_are_not_looked_at_again():
     text = "{{ b }} {{a}} {{b}} {{}} {{1}} { {a} }"
     assert variables(text) == ["b", "a"]

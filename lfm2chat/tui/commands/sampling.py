@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual import on, work
 
-from lfm2chat.chat.text import one_line
+from lfm2chat.chat.text import one_line, safe
 from lfm2chat.chat.turns import Role
 from lfm2chat.chat.variables import fill, known_values, variables
 from lfm2chat.errors import Lfm2ChatError, SettingsError
@@ -179,4 +179,4 @@ class SamplingCommands(ChatBase):
         if asked:
             values = await self.app.push_screen_wait(VariablesScreen(name, asked))
         if values is not None:
-            self.prompt.area.insert(fill(text, {**known, **values}))
+            self.prompt.area.insert(safe(fill(text, {**known, **values})))

@@ -129,8 +129,11 @@ class SamplingPanel(VerticalScroll):
         good = True
         for field in self._fields:
             name = field.field.name
+            now, text = getattr(self._params, name), field.input.value
             try:
-                value = read_value(field.field, field.input.value)
+                # Not every text that ends an answer can be written in the field: one that nobody
+                # touched stays as it is.
+                value = now if text == shown_value(now) else read_value(field.field, text)
                 # Checked alone, so that each mistake stands beside its own field.
                 SamplingParams.from_dict({name: value})
             except SettingsError:
