@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -28,9 +29,15 @@ log = logging.getLogger("lfm2chat")
 
 
 def prepare_process() -> None:
-    """Before any other import: what is written is the user's alone, and no core is dumped."""
+    """Before any other import: what is written is the user's alone, no core is dumped, and every
+    character can be printed.
+    """
     os.umask(0o077)
     os.environ.update(QUIET)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where the locale knows no such character it is spelled out, instead of a failure.
+            stream.reconfigure(errors="backslashreplace")
     if sys.platform != "win32":
         import resource
 

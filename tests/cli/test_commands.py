@@ -85,3 +85,13 @@ def test_everything_that_is_written_is_private(lfm2chat, home):
     for path in home.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_a_locale_without_the_characters_gets_them_spelled_out(lfm2chat, home):
+    title = "caf\u00e9 \u2026 \u6f22"
+    assert lfm2chat("ask", "--save", title).returncode == 0
+    done = lfm2chat(
+        "conversations", "list", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "caf\\xe9 \\u2026 \\u6f22" in done.stdout

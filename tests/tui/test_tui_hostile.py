@@ -135,11 +135,15 @@ async def test_a_link_is_shown_in_full_and_opened_only_when_asked(app, service, 
         assert opened == ["https://example.org/a?b=c"]
 
 
-async def test_random_markdown_ends_nothing(app, service, wait):
+@pytest.mark.parametrize(
+    "count",
+    [60, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
+)
+async def test_random_markdown_ends_nothing(app, service, wait, count):
     random.seed(7)
     alphabet = [*"[]/*_`|#<>&=$\\{}a \t\x1b\x07é漢", "@click=app.quit", "```\n", "\n", "\n\n"]
     alphabet += ["> ", "- ", "1. ", "|-|", "![", "](", "~~", "---\n", "    ", "👩\u200d👩\u200d👧"]
-    texts = ["".join(random.choices(alphabet, k=60)) for _ in range(60)]
+    texts = ["".join(random.choices(alphabet, k=60)) for _ in range(count)]
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.model.phase == "ready")
         for start in range(0, len(texts), 12):
