@@ -16,23 +16,19 @@ draw. The last line is one JSON object; ends with 1 where a promise is broken.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import random
-import select
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pexpect
+from pseudo_terminal import CLEAR_LINE, PATIENCE_S, Terminal, percentile
 
 from lfm2chat.chat.turns import MessageStatus
 from lfm2chat.paths import Paths
@@ -43,9 +39,6 @@ HERE = Path(__file__).resolve()
 KEPT = 0.90
 MOST_KEY_S = 0.050
 KEYS_PER_S = 5.0
-# Characters that no answer has: what is seen of them is the echo.
-ALPHABET = [chr(code) for code in (*range(0x3B1, 0x3CA), *range(0x430, 0x450))]
-PATIENCE_S = 120.0
 WARM_TOKENS = 48
 
 
@@ -181,76 +174,42 @@ class OnScreen:
 
     def __init__(self, command: Sequence[str], home: Path, columns: int, rows: int) -> None:
         self._home = home
-        self._child = pexpect.spawn(
-            command[0],
-            list(command[1:]),
-            dimensions=(rows, columns),
-            env={**os.environ, "LFM2CHAT_HOME": str(home), "TERM": "xterm-256color"},
-            timeout=PATIENCE_S,
-        )
-        self._child.delaybeforesend = None
-        self._keys = self._characters()
-        self.bytes_read = 0
+        self._terminal = Terminal(command, {"LFM2CHAT_HOME": str(home)}, columns=columns, rows=rows)
         # Until its model is loaded; what is sent earlier would wait.
-        self._child.expect("ready")
+        self._terminal.wait_for("ready")
+
+    @property
+    def bytes_read(self) -> int:
+        """How much it has drawn."""
+        return self._terminal.bytes_read
 
     def turn(self, *, typing: bool = True) -> tuple[float, list[float]]:
         """Write one answer while keys are typed; its rate, and seconds for each key."""
+        terminal = self._terminal
         count = len(self._answers())
-        self._read_for(0.5)
-        os.write(self._child.child_fd, b"go on\r")
-        self._read_for(1.0)
+        terminal.read_for(0.5)
+        terminal.send(b"go on\r")
+        terminal.read_for(1.0)
         waits: list[float] = []
         deadline = time.monotonic() + PATIENCE_S
         # The store is asked rarely: looking is work too.
         while time.monotonic() < deadline:
-            typed = [self._type() for _ in range(int(KEYS_PER_S))] if typing else []
-            if not typing:
-                self._read_for(1.0)
+            typed: list[float] = []
+            if typing:
+                typed = [terminal.type_key(1 / KEYS_PER_S) for _ in range(int(KEYS_PER_S))]
+            else:
+                terminal.read_for(1.0)
             answers = self._answers()
             if len(answers) > count:
                 break
             waits += typed
-        os.write(self._child.child_fd, b"\x15")  # ctrl+u
-        self._read_for(0.5)
+        terminal.send(CLEAR_LINE)
+        terminal.read_for(0.5)
         return rate(answers[-1].timing), waits
 
     def close(self) -> None:
         """End it; what it wrote is in a folder that goes."""
-        with contextlib.suppress(OSError):
-            os.kill(self._child.pid, signal.SIGKILL)
-        self._child.wait()
-        with contextlib.suppress(pexpect.ExceptionPexpect):
-            self._child.close()
-
-    def _characters(self) -> Iterator[str]:
-        while True:
-            yield from random.sample(ALPHABET, len(ALPHABET))
-            os.write(self._child.child_fd, b"\x15")
-            self._read_for(0.3)
-
-    def _type(self) -> float:
-        """Press one key and wait for it; the seconds until it was on the screen."""
-        self._read_for(random.uniform(0.5, 1.5) / KEYS_PER_S)
-        key = next(self._keys).encode()
-        began = time.perf_counter()
-        os.write(self._child.child_fd, key)
-        seen = b""
-        while key not in seen:
-            seen = seen[-8:] + self._read(PATIENCE_S)
-        return time.perf_counter() - began
-
-    def _read(self, timeout_s: float) -> bytes:
-        if not select.select([self._child.child_fd], [], [], timeout_s)[0]:
-            return b""
-        data = os.read(self._child.child_fd, 1 << 16)
-        self.bytes_read += len(data)
-        return data
-
-    def _read_for(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self._read(left)
+        self._terminal.close()
 
     def _answers(self) -> list[Any]:
         with Store.open(Paths.under(self._home).store) as store:
@@ -311,7 +270,7 @@ def measure(size: str, options: argparse.Namespace, home: Path) -> dict[str, Any
         "rounds": [round(shown / alone, 3) for alone, shown in pairs],
         "keys": len(keys),
         "key_median_ms": round(1000 * statistics.median(keys), 1),
-        "key_p99_ms": round(1000 * sorted(keys)[int(0.99 * (len(keys) - 1) + 0.5)], 1),
+        "key_p99_ms": round(1000 * percentile(keys, 0.99), 1),
         "key_max_ms": round(1000 * max(keys), 1),
         "kb_drawn": app.bytes_read // 1000,
     }

@@ -207,6 +207,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("scroll_up", ("pageup",), "Scroll up", "Scroll the conversation up."),
     Command("scroll_down", ("pagedown",), "Scroll down", "Scroll down; at the end it follows."),
+    Command("scroll_first", ("ctrl+home",), "First", "Go to the first message."),
+    Command("scroll_end", ("ctrl+end",), "End", "Go to the end, and follow what is written."),
     Command("jump", ("ctrl+g",), "Jump", "Put a letter on every place; press one to go there."),
     Command("settings", ("ctrl+l",), "Settings", "Look at the settings and change them."),
     Command("reading", ("f7",), "Read", "Go from the prompt into the conversation, or back."),

@@ -6,7 +6,7 @@ from textual.events import MouseScrollDown, MouseScrollUp
 from textual.scrollbar import ScrollTo
 
 from lfm2chat.chat.attachments import Attachment
-from lfm2chat.tui.widgets.transcript import LARGEST_WINDOW, PAGE, WINDOW
+from lfm2chat.tui.widgets.window import LARGEST_WINDOW, STEP, WINDOW
 
 LONG = "\n\n".join(f"paragraph {number}" for number in range(40))
 
@@ -37,47 +37,184 @@ async def streaming(app, pilot, wait, service):
     return turn
 
 
-async def test_only_the_last_messages_are_mounted_and_more_come_at_the_top(app, service, wait):
-    texts = [f"message {number}" for number in range(100)]
-    service.store_conversation("long", texts)
-    async with app.run_test() as pilot:
-        await wait(pilot, lambda: len(transcript(app).shown) == WINDOW)
-        await wait(pilot, lambda: transcript(app).shown[-1].source == "message 99")
-        first = 100 - WINDOW
-        assert transcript(app).shown[0].source == f"message {first}"
-        earlier = app.screen.query_one("#earlier")
-        await wait(pilot, lambda: f"{first} earlier" in str(earlier.render()))
-        await pilot.pause()
-        transcript(app).scroll_to(y=3, animate=False, immediate=True)
-        await pilot.pause()
-        first = transcript(app).shown[0]
-        transcript(app).page_up()
-        await wait(pilot, lambda: len(transcript(app).shown) == WINDOW + PAGE)
-        await pilot.pause(0.05)
-        # What was at the top is still in view: nothing jumped.
-        assert first.region.overlaps(transcript(app).region)
-        for _ in range(8):
-            transcript(app).scroll_to(y=0, animate=False, immediate=True)
-            await pilot.pause(0.05)
-            transcript(app).scroll_to(y=5, animate=False, immediate=True)
-            await pilot.pause(0.05)
-        transcript(app).scroll_to(y=0, animate=False, immediate=True)
-        await wait(pilot, lambda: transcript(app).shown[0].source == "message 0")
+def conversation_of(service, count):
+    """Answers as high as the screen, one for each question."""
+    texts = [
+        "\n\n".join(f"message {number} line {line}" for line in range(1 + 9 * (number % 2)))
+        for number in range(count)
+    ]
+    return service.store_conversation("long", texts)
+
+
+def rows_on_screen(app):
+    """What stands in the view, row by row."""
+    region = transcript(app).region
+    strips = app.screen._compositor.render_strips()
+    return [strip.text[: region.right - 1].rstrip() for strip in strips[region.y : region.bottom]]
+
+
+def numbers(app):
+    """Of the messages that are mounted, as they are numbered in the conversation."""
+    return [int(view.message.text.split()[1]) for view in transcript(app).shown]
+
+
+async def rest(app, pilot, wait):
+    """Until nothing is mounted or removed any more."""
+    one = transcript(app)
+    quiet = 0
+    while quiet < 3:
+        await wait(pilot, lambda: one._placed and not one._looking and not one._moving.locked())
+        await pilot.pause(0.02)
+        quiet = 0 if one._looking or one._moving.locked() else quiet + 1
+
+
+async def test_a_window_of_the_last_messages_is_mounted_and_moves_with_the_reader(
+    app, service, wait
+):
+    conversation_of(service, 80)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: len(transcript(app).shown) >= 3)
+        await rest(app, pilot, wait)
+        assert numbers(app)[-1] == 79
+        assert len(transcript(app).shown) < LARGEST_WINDOW
+        seen = set()
+        most = 0
+        while 0 not in seen:
+            transcript(app).page_up()
+            await pilot.pause()
+            await rest(app, pilot, wait)
+            most = max(most, len(transcript(app).shown))
+            seen |= set(numbers(app))
+        assert seen == set(range(80))
+        assert most <= LARGEST_WINDOW + STEP
         assert not app.screen.query_one("#earlier").display
+        assert "later" in str(app.screen.query_one("#later").render())
+        while not transcript(app).following:
+            transcript(app).page_down()
+            await pilot.pause()
+            await rest(app, pilot, wait)
+        assert numbers(app)[-1] == 79
+        assert len(transcript(app).shown) <= LARGEST_WINDOW + STEP
+        await wait(pilot, lambda: at_end(app))
+
+
+async def test_each_page_up_shows_what_stood_above_and_page_down_comes_back(app, service, wait):
+    conversation_of(service, 60)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: len(transcript(app).shown) >= 3)
+        await rest(app, pilot, wait)
+        pages = []
+        for _ in range(12):
+            pages.append([row for row in rows_on_screen(app) if row.strip()])
+            transcript(app).page_up()
+            await pilot.pause()
+            # What is mounted above moves nothing that is in view.
+            at_once = rows_on_screen(app)
+            await rest(app, pilot, wait)
+            assert rows_on_screen(app) == at_once
+        for page in reversed(pages):
+            transcript(app).page_down()
+            await pilot.pause()
+            await rest(app, pilot, wait)
+            assert [row for row in rows_on_screen(app) if row.strip()][:-3] == page[:-3]
+
+
+async def test_the_scroll_bar_says_where_one_is_in_the_whole(app, service, wait):
+    conversation_of(service, 400)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: len(transcript(app).shown) >= 3)
+        await rest(app, pilot, wait)
+        whole = transcript(app).max_scroll_y
+        assert whole > 3000
+        transcript(app).post_message(ScrollTo(y=whole / 2, animate=False))
+        await wait(pilot, lambda: 200 in numbers(app))
+        await rest(app, pilot, wait)
+        mounted = numbers(app)
+        assert mounted == list(range(mounted[0], mounted[-1] + 1))
+        assert mounted[0] > 150
+        assert abs(transcript(app).scroll_y - whole / 2) < whole / 20
+        assert any("message" in row for row in rows_on_screen(app))
+
+
+async def test_to_the_first_message_and_to_the_end_at_once(app, service, wait):
+    conversation_of(service, 300)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: len(transcript(app).shown) >= 3)
+        await rest(app, pilot, wait)
+        await pilot.press("ctrl+home")
+        await wait(pilot, lambda: 0 in numbers(app))
+        await rest(app, pilot, wait)
+        assert transcript(app).scroll_y == 0
+        assert not transcript(app).following
+        assert "message 0 line 0" in " ".join(rows_on_screen(app))
+        await pilot.press("ctrl+end")
+        await wait(pilot, lambda: 299 in numbers(app))
+        await rest(app, pilot, wait)
+        await wait(pilot, lambda: at_end(app))
+        assert transcript(app).following
+        assert any("message 299 line 9" in row for row in rows_on_screen(app))
+
+
+async def test_a_message_far_away_is_revealed(app, service, wait):
+    conversation = conversation_of(service, 300)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: len(transcript(app).shown) >= 3)
+        await rest(app, pilot, wait)
+        wanted = service.branches[conversation.id][101]
+        view = await transcript(app).reveal(wanted.id)
+        assert view.message == wanted
+        await rest(app, pilot, wait)
+        assert abs(view.region.y - transcript(app).region.y) <= 1
+        assert await transcript(app).reveal(987654) is None
+
+
+async def test_what_streams_while_the_reader_is_far_above_is_whole_when_he_comes_back(
+    app, service, wait
+):
+    conversation_of(service, 200)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: len(transcript(app).shown) >= 3)
+        await rest(app, pilot, wait)
+        await pilot.press("x", "enter")
+        await wait(pilot, lambda: app.state.live)
+        turn = max(service.turns)
+        service.say(turn, "begin ")
+        await pilot.press("ctrl+home")
+        await wait(pilot, lambda: 0 in numbers(app))
+        service.say(turn, "middle\n\n" * 3)
+        pill = app.screen.query_one(".below")
+        await wait(pilot, lambda: "6 new lines" in str(pill.render()))
+        service.say(turn, "end")
+        await pilot.press("ctrl+end")
+        text = "begin " + "middle\n\n" * 3 + "end"
+        await wait(
+            pilot, lambda: transcript(app).shown and transcript(app).shown[-1].source == text
+        )
+        assert not pill.display
+        await pilot.press("ctrl+home")
+        await wait(pilot, lambda: 0 in numbers(app))
+        message = service.finish(turn)
+        await wait(pilot, lambda: not app.state.live)
+        await pilot.press("ctrl+end")
+        await wait(pilot, lambda: transcript(app).following)
+        await rest(app, pilot, wait)
+        await wait(pilot, lambda: transcript(app).shown[-1].source == message.text)
+        assert transcript(app).shown[-1].message == message
 
 
 async def test_the_window_is_cut_while_it_follows(app, service, wait):
     service.answer = ["ok"]
     service.store_conversation("long", [f"m {number}" for number in range(WINDOW)])
     async with app.run_test() as pilot:
-        await wait(pilot, lambda: len(transcript(app).shown) == WINDOW)
+        await wait(pilot, lambda: len(transcript(app).shown) > 4)
         conversation = app.state.shown
         for _ in range(LARGEST_WINDOW // 2):
             service.submit("more", conversation_id=conversation)
             app.state.begin(max(service.turns) + 0, key=conversation, prompt="more")
             await pilot.pause()
-        await wait(pilot, lambda: len(transcript(app).shown) < LARGEST_WINDOW)
-        assert transcript(app).shown[-1].source == "ok"
+        await wait(pilot, lambda: len(transcript(app)._messages) == WINDOW + LARGEST_WINDOW)
+        await wait(pilot, lambda: 0 < len(transcript(app).shown) <= LARGEST_WINDOW)
+        await wait(pilot, lambda: transcript(app).shown[-1].source == "ok")
 
 
 async def test_a_short_conversation_starts_at_the_top(app, service, wait):

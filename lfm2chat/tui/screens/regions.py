@@ -181,6 +181,14 @@ class ChatRegions(Screen[None]):
         """One page down in the conversation."""
         self.transcript.page_down()
 
+    def action_scroll_first(self) -> None:
+        """To the first message of the conversation."""
+        self.transcript.go_to_first()
+
+    def action_scroll_end(self) -> None:
+        """To the end of the conversation, and stay there."""
+        self.transcript.follow()
+
     def _tell(self, message: str, hint: str = "") -> None:
         self.app.post_message(Failure(message, hint))
 

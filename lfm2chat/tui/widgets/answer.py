@@ -1,4 +1,4 @@
-"""The text of one answer: streamed as Markdown, plain where Markdown would not hold.
+"""The text of one answer: streamed as Markdown.
 
 One widget draws all of it, row by row (Textual's line API). It is fed pieces, which are joined and
 drawn at the pace that a frame's cost allows (:mod:`lfm2chat.tui.pace`), and settles on the stored
@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from textual.cache import LRUCache
 from textual.events import MouseMove
-from textual.geometry import Offset, Region, Size
+from textual.geometry import Region, Size
 from textual.message import Message as Notice
 from textual.selection import Selection
 from textual.strip import Strip
@@ -23,18 +24,18 @@ from textual.widget import Widget
 
 from lfm2chat.chat.text import safe
 from lfm2chat.tui.pace import SHORTEST_S, Pace
-from lfm2chat.tui.widgets.blocks import Text, stacked
+from lfm2chat.tui.widgets.blocks import stacked
 from lfm2chat.tui.widgets.document import Document, needs_the_end
-from lfm2chat.tui.widgets.foreign import cut_for_view, foreign
 from lfm2chat.tui.widgets.hits import Hits
 from lfm2chat.tui.widgets.label import labelled
-from lfm2chat.tui.widgets.lines import BLANK, Block, Line, Row, rows_of
-from lfm2chat.tui.widgets.markdown import too_much
+from lfm2chat.tui.widgets.lines import Block, Row, extract, rows_of
 from lfm2chat.tui.widgets.passages import Stretch, rows_between, stretches
 from lfm2chat.tui.widgets.placed import PlacedOnce
 
-# A text longer than this is parsed in a thread when it is shown at once.
-PARSED_AT_ONCE = 4_000
+# A text longer than this is read in a thread when it is shown at once.
+READ_AT_ONCE = 4_000
+# Rows that are kept as they were drawn, those drawn last.
+MOST_STRIPS = 500
 # By how much an answer grows while it is written, in rows and as a share of the screen's height:
 # each time the whole screen is laid out.
 ROOM_SHARE, LEAST_ROOM, MOST_ROOM = 5, 3, 8
@@ -58,6 +59,13 @@ class Answer(PlacedOnce, Widget):
             self.answer = answer
             self.number = number
 
+    class Unseen(Notice):
+        """``lines`` more have come that are not drawn, because the reader is further up."""
+
+        def __init__(self, lines: int) -> None:
+            super().__init__()
+            self.lines = lines
+
     def __init__(self, text: str = "", *, streaming: bool = False) -> None:
         super().__init__()
         self._hits: Hits | None = None
@@ -65,10 +73,11 @@ class Answer(PlacedOnce, Widget):
         # Blocks of code whose label is shown: where the cursor is, and where the mouse is.
         self._labels: dict[str, int] = {}
         self._document = Document()
-        self._plain: str | None = None
         self._pending = safe(text)
         self._streaming = streaming
         self._held = False
+        # Of what is pending, how much was told of.
+        self._told = 0
         self._pace = Pace()
         self._timer: Timer | None = None
         self._lock = asyncio.Lock()
@@ -77,15 +86,15 @@ class Answer(PlacedOnce, Widget):
         # Rows and lines of the finished blocks, which stay; and of how many blocks that is.
         self._kept = (0, 0, 0)
         self._laid_out_for = 0
-        self._strips: dict[int, Strip] = {}
+        self._strips: LRUCache[int, Strip] = LRUCache(MOST_STRIPS)
 
     async def on_mount(self) -> None:
         if self._streaming:
             self._timer = self.set_interval(SHORTEST_S, self._tick)
-        if len(self._pending) > PARSED_AT_ONCE:
+        if len(self._pending) > READ_AT_ONCE:
             async with self._lock:
-                whole, self._pending = self.source + self._pending, ""
-                await asyncio.to_thread(self._parse, whole)
+                whole, self._pending = self._pending, ""
+                self._document = await asyncio.to_thread(Document.whole, whole)
                 self._changed()
         else:
             self._draw()
@@ -95,12 +104,7 @@ class Answer(PlacedOnce, Widget):
     @property
     def source(self) -> str:
         """What is drawn now, as Markdown source."""
-        return self._document.source if self._plain is None else self._plain
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is drawn as plain text."""
-        return self._plain is not None
+        return self._document.source
 
     @property
     def text_lines(self) -> list[str]:
@@ -114,8 +118,6 @@ class Answer(PlacedOnce, Widget):
         state = (width, len(self.source))
         if self._stretches is None or self._stretches[:2] != state:
             drawn = [*self._document.finished, *self._document.last]
-            if self._plain is not None:
-                drawn = [_plain_block(self._plain)]
             self._stretches = (*state, stretches(drawn, width))
         return self._stretches[2]
 
@@ -167,60 +169,65 @@ class Answer(PlacedOnce, Widget):
         """Draw nothing more for a while (the reader is further up), or go on drawing."""
         # What is whole is drawn, wherever the reader is.
         self._held = held and self._streaming
+        self._told = 0
 
     async def settle(self, text: str) -> None:
         """End the stream on ``text``, the stored answer: what is shown equals ``safe(text)``."""
+        self._tell_unseen()
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
         self._streaming = self._held = False
+        final = safe(text)
         async with self._lock:
-            self._draw()
+            if len(self._pending) <= READ_AT_ONCE:
+                self._draw()
             self.refresh(layout=True)
-            final = safe(text)
-            if self.source != final or (self._plain is None and needs_the_end(final)):
-                await asyncio.to_thread(self._parse, final)
+            self._pending = ""
+            if self.source != final or needs_the_end(final):
+                self._document = await asyncio.to_thread(Document.whole, final)
+                self._laid_out_for = 0
                 self._changed()
 
-    def _tick(self) -> None:
+    async def _tick(self) -> None:
         """Draw a frame, if there is something to draw and its time has come."""
-        if self._held or not self._pending or self._lock.locked() or not self._pace.due():
+        if self._held:
+            self._tell_unseen()
+            return
+        if not self._pending or self._lock.locked() or not self._pace.due():
+            return
+        if len(self._pending) > READ_AT_ONCE:
+            # Held for long: no key waits until all of it is read.
+            await self._read_in_a_thread()
             return
         self._pace.begin()
         self._draw()
         self.call_after_refresh(self._pace.end)
+
+    def _tell_unseen(self) -> None:
+        """Tell how many lines wait to be drawn, where that has changed."""
+        if not self._held or self._told == len(self._pending):
+            return
+        new = self._pending[self._told :]
+        self._told = len(self._pending)
+        # As it was laid out: what is not shown has no size.
+        width = self._laid_out_for or self.app.size.width or 1
+        self.post_message(self.Unseen(sum(1 + len(line) // width for line in new.split("\n")) - 1))
 
     def _draw(self) -> None:
         """Draw what was fed since the last frame."""
         if self._held or not self._pending:
             return
         piece, self._pending = self._pending, ""
-        whole = self.source + piece
-        if self._plain is not None:
-            self._plain = whole
-        elif too_much(whole):
-            self._go_plain(whole)
-        else:
-            try:
-                self._document.append(piece)
-            except Exception:  # noqa: BLE001 - a parser of foreign text runs in there
-                self._go_plain(whole)
+        self._document.append(piece)
         self._changed()
 
-    def _go_plain(self, text: str) -> None:
-        self._plain, self._laid_out_for = text, 0
-
-    def _parse(self, text: str) -> None:
-        """Read ``text`` from nothing. In any thread, with the lock held."""
-        document = Document()
-        try:
-            if too_much(text):
-                raise ValueError  # noqa: TRY301 - as what a parser raises
-            document.append(text)
-        except Exception:  # noqa: BLE001 - as above; plain text always works
-            self._go_plain(text)
-        else:
-            self._document, self._plain, self._laid_out_for = document, None, 0
+    async def _read_in_a_thread(self) -> None:
+        """As :meth:`_draw`, for much text. What is laid out meanwhile may lack its last block."""
+        async with self._lock:
+            piece, self._pending = self._pending, ""
+            await asyncio.to_thread(self._document.append, piece)
+            self._changed()
 
     # --- rows ---------------------------------------------------------------------------------
 
@@ -236,7 +243,7 @@ class Answer(PlacedOnce, Widget):
 
     def _changed(self) -> None:
         """Lay out what is new, and repaint the rows that differ."""
-        width = self.content_size.width
+        width = self.outer_size.width
         if not width or width != self._laid_out_for:
             self.refresh(layout=True)
             return
@@ -249,14 +256,14 @@ class Answer(PlacedOnce, Widget):
             if not old.same(new):
                 break
             same += 1
-        for row in [row for row in self._strips if row >= first + same]:
-            del self._strips[row]
+        for row in range(first + same, first + max(len(before), len(after))):
+            self._strips.discard(row)
         rows = max(len(before), len(after)) - same
         if not rows:
             return
         # Relative to the widget: it has neither border nor padding.
         changed = Region(0, first + same, width, rows)
-        grows = len(self._rows) > self.size.height
+        grows = len(self._rows) > self.outer_size.height
         shrinks = not self._streaming and len(before) != len(after)
         self.refresh(changed, layout=grows or shrinks)
 
@@ -264,26 +271,20 @@ class Answer(PlacedOnce, Widget):
         """Rows for ``width``; those of finished blocks stay where nothing else changed."""
         if width == self._laid_out_for and not anew:
             return
-        if width != self._laid_out_for or self._plain is not None:
+        if width != self._laid_out_for:
             self._kept = (0, 0, 0)
             self._strips.clear()
             self._laid_out_for = width
         rows, lines, blocks = self._kept
         del self._rows[rows:]
         del self._lines[lines:]
-        if self._plain is not None:
-            self._add([_plain_block(self._plain)], width)
-            return
-        self._add(self._document.finished[blocks:], width)
-        self._kept = (len(self._rows), len(self._lines), len(self._document.finished))
+        finished = self._document.finished[blocks:]
+        self._add(finished, width)
+        self._kept = (len(self._rows), len(self._lines), blocks + len(finished))
         self._add(self._document.last, width)
 
     def _add(self, blocks: list[Block], width: int) -> None:
-        if not blocks:
-            return
-        lines = list(stacked(blocks, width, tight=False))
-        if self._lines:
-            lines.insert(0, BLANK)
+        lines = list(stacked(blocks, width, tight=False, below=bool(self._lines)))
         self._rows += rows_of(lines, width, number=len(self._lines))
         self._lines += [line.content.plain for line in lines]
 
@@ -291,7 +292,8 @@ class Answer(PlacedOnce, Widget):
 
     def render_line(self, y: int) -> Strip:
         """Row ``y`` of the text."""
-        width = self.content_size.width
+        # It has neither border nor padding; for the size of its content Textual lays out all.
+        width = self.outer_size.width
         if y >= len(self._rows):
             return Strip.blank(width, self.visual_style.rich_style)
         row, selection = self._rows[y], self.text_selection
@@ -316,7 +318,7 @@ class Answer(PlacedOnce, Widget):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """What is selected, as it was written: wrapped lines are whole."""
-        return _extract(self._lines, selection), "\n"
+        return extract(self._lines, selection), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002
         self.refresh()
@@ -344,23 +346,3 @@ class _Styles:
 
     def get(self, style: str | Style) -> Style:
         return self.widget._get_style(style)  # noqa: SLF001 - what its own content is drawn with
-
-
-def _plain_block(text: str) -> Text:
-    lines = cut_for_view(text).expandtabs(8).split("\n")
-    return Text(tuple(Line(foreign(line)) for line in lines))
-
-
-def _extract(lines: list[str], selection: Selection) -> str:
-    """The text between two places; lines may be empty, which ``Selection.extract`` may drop."""
-    start = selection.start or Offset(0, 0)
-    end = selection.end or Offset(len(lines[-1]) if lines else 0, len(lines) - 1)
-    if start.y == end.y:
-        return lines[start.y][start.x : end.x] if start.y < len(lines) else ""
-    chosen = lines[start.y : end.y + 1]
-    if not chosen:
-        return ""
-    chosen[0] = chosen[0][start.x :]
-    if end.y < len(lines):
-        chosen[-1] = chosen[-1][: end.x]
-    return "\n".join(chosen)

@@ -83,10 +83,25 @@ class Stack:
         return list(stacked(self.blocks, width, tight=self.tight))
 
 
-def stacked(blocks: Sequence[Block], width: int, *, tight: bool) -> Iterator[Line]:
-    """The lines of ``blocks``, with a blank one between two unless they are ``tight``."""
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """A block that is the next part of the one above it: no blank line is between them."""
+
+    block: Block
+
+    def lines(self, width: int) -> Sequence[Line]:
+        """Its lines."""
+        return self.block.lines(width)
+
+
+def stacked(
+    blocks: Sequence[Block], width: int, *, tight: bool, below: bool = False
+) -> Iterator[Line]:
+    """The lines of ``blocks``, with a blank one between two unless they are ``tight``; above the
+    first one too if it stands ``below`` others.
+    """
     for number, block in enumerate(blocks):
-        if number and not tight:
+        if (number or below) and not tight and not isinstance(block, Continued):
             yield BLANK
         yield from block.lines(width)
 
@@ -189,7 +204,21 @@ def _code(token: Token) -> list[Line]:
     lines = list(_highlighted(code.removesuffix("\n") if ended else whole, language))
     if not ended:
         lines = [*(lines if whole else ()), Content(last)]
-    return [Line(line, EDGE, EDGE, CODE_FILL, code=True) for line in lines]
+    return [_code_line(line) for line in lines]
+
+
+def code_lines(code: str) -> list[Line]:
+    """Lines of code, safe and without tabs, in one colour."""
+    return [_code_line(Content(line)) for line in code.split("\n")]
+
+
+def text_lines(text: str) -> list[Line]:
+    """Lines of text, safe and without tabs, with no style."""
+    return [Line(Content(line)) for line in text.split("\n")]
+
+
+def _code_line(content: Content) -> Line:
+    return Line(content, EDGE, EDGE, CODE_FILL, code=True)
 
 
 @lru_cache(maxsize=16)

@@ -15,6 +15,8 @@ from rich._wrap import divide_line
 from rich.cells import chop_cells
 from rich.segment import Segment
 from textual.content import Content
+from textual.geometry import Offset
+from textual.selection import Selection
 from textual.strip import Strip
 from textual.style import Style
 
@@ -134,3 +136,18 @@ def _pieces(line: Line, room: int) -> list[Content]:
         ends = itertools.accumulate(len(piece) for piece in chop_cells(content.plain, room))
         return content.divide(list(ends)[:-1])
     return content.divide(divide_line(content.plain, room, fold=True))
+
+
+def extract(lines: list[str], selection: Selection) -> str:
+    """The text between two places; lines may be empty, which ``Selection.extract`` may drop."""
+    start = selection.start or Offset(0, 0)
+    end = selection.end or Offset(len(lines[-1]) if lines else 0, len(lines) - 1)
+    if start.y == end.y:
+        return lines[start.y][start.x : end.x] if start.y < len(lines) else ""
+    chosen = lines[start.y : end.y + 1]
+    if not chosen:
+        return ""
+    chosen[0] = chosen[0][start.x :]
+    if end.y < len(lines):
+        chosen[-1] = chosen[-1][: end.x]
+    return "\n".join(chosen)

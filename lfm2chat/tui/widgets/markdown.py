@@ -1,7 +1,7 @@
 """Markdown that a model wrote, parsed so that it can neither end the app nor lose text.
 
-HTML is text, a single newline stays a newline, and what is too deep, too wide or too much to lay
-out is refused with :class:`TooMuchMarkdownError`, so that the caller can show it as plain text.
+HTML is text, a single newline stays a newline, and what is too deep or too wide to lay out is
+refused with :class:`TooMuchMarkdownError`, so that the caller can show it as plain text.
 """
 
 from __future__ import annotations
@@ -13,10 +13,6 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-LONGEST_MARKDOWN = 50_000
-LONGEST_PARAGRAPH = 20_000
-# Each line costs its own wrapping.
-MOST_LINES = 4_000
 # Each level of lists and quotes nests Python calls, and takes columns.
 DEEPEST_NESTING = 16
 MOST_COLUMNS = 24
@@ -41,13 +37,6 @@ def make_parser() -> MarkdownIt:
     parser = _Parser("gfm-like", {"html": False})
     parser.core.ruler.push("newlines", _keep_newlines)
     return parser
-
-
-def too_much(text: str) -> bool:
-    """Whether ``text`` is known to be too long before anything parses it."""
-    if len(text) > LONGEST_MARKDOWN or text.count("\n") > MOST_LINES:
-        return True
-    return any(len(line) > LONGEST_PARAGRAPH for line in text.split("\n"))
 
 
 def _keep_newlines(state: StateCore) -> None:

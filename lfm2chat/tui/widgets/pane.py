@@ -16,6 +16,7 @@ from lfm2chat.tui.widgets.reading import ReadingTranscript
 from lfm2chat.tui.widgets.transcript import Transcript
 
 TITLE_LENGTH = 60
+MORE_BELOW = "↓ more below"
 
 
 class Pane(Vertical):
@@ -33,7 +34,7 @@ class Pane(Vertical):
         self.transcript = ReadingTranscript()
         self._heading = Static("", classes="pane-heading", markup=False)
         self._heading.display = False
-        self._below = Static(Content("↓ more below"), classes="below", markup=False)
+        self._below = Static(Content(MORE_BELOW), classes="below", markup=False)
         self._below.display = False
 
     def compose(self) -> ComposeResult:
@@ -54,6 +55,13 @@ class Pane(Vertical):
     def _show_below(self, event: Transcript.FollowChanged) -> None:
         event.stop()
         self._below.display = not event.following
+        self._below.update(Content(MORE_BELOW))
+
+    @on(Transcript.NewBelow)
+    def _count_below(self, event: Transcript.NewBelow) -> None:
+        event.stop()
+        lines = "line" if event.lines == 1 else "lines"
+        self._below.update(Content(f"↓ {event.lines:,} new {lines}"))
 
     @on(Click, ".below")
     def _go_below(self) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markdown_it.token import Token
 
-from lfm2chat.tui.widgets.blocks import Text, groups
+from lfm2chat.tui.widgets.blocks import Continued, Text, groups
 from lfm2chat.tui.widgets.lines import Block, Row
 from lfm2chat.tui.widgets.markdown import make_parser
 
@@ -75,6 +75,10 @@ def stretches(blocks: Sequence[Block], width: int) -> list[Stretch]:
     at = 0
     for block in blocks:
         lines = block.lines(width)
+        if isinstance(block, Continued) and found:
+            at += len(lines)
+            found[-1] = replace(found[-1], end=at)
+            continue
         first = at + 1 if found else 0
         code = isinstance(block, Text) and all(line.fill for line in block.fixed)
         at = first + len(lines)

@@ -169,13 +169,6 @@ class ReadingTranscript(Transcript):
             await self.bring(index)
             self._move(Place(index))
 
-    async def bring(self, index: int) -> MessageView | None:
-        """The view of message ``index``, mounted if it was not."""
-        if not self._first <= index < self._last:
-            self.let_go()
-            await self._mount_around(index)
-        return self._view_at(index)
-
     # --- what was looked for ------------------------------------------------------------------
 
     def mark_hits(self, pattern: re.Pattern[str] | None) -> None:
@@ -233,15 +226,6 @@ class ReadingTranscript(Transcript):
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _view_at(self, index: int) -> MessageView | None:
-        if not 0 <= index < len(self._messages):
-            return None
-        wanted = self._messages[index].id
-        for view in reversed(self.shown):
-            if view.message is not None and view.message.id == wanted:
-                return view
-        return None
-
     def _index_of(self, view: MessageView) -> int | None:
         if view.message is None:
             return None
@@ -260,12 +244,11 @@ class ReadingTranscript(Transcript):
     def _first_place(self) -> Place | None:
         """The last message that is in view."""
         top, bottom = self.scroll_y, self.scroll_y + self.size.height
-        for index in range(len(self._messages) - 1, -1, -1):
-            view = self._view_at(index)
-            if view is None:
-                break
+        for view in reversed(self.shown):
             if view.virtual_region.y < bottom and view.virtual_region.bottom > top:
-                return Place(index)
+                index = self._index_of(view)
+                if index is not None:
+                    return Place(index)
         return Place(len(self._messages) - 1) if self._messages else None
 
     def _in_view(self, place: Place) -> bool:

@@ -1,46 +1,37 @@
-"""The conversation on the screen: a window of mounted messages that follows the end.
+"""The conversation on the screen: its messages, what waits to be one, and following the end.
 
-Only the last :data:`WINDOW` messages are mounted; scrolling to the top mounts more, and a window
-that grew too long is cut at its top while the reader is at the end. It follows new text until
-the first motion upwards, and again when the reader comes back near the end. A message that was
-looked for may be far from the end: then the window is around it, and grows both ways.
+The transcript follows new text until the first motion upwards, and again when the reader comes back
+near the end.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message as Notice
 from textual.scrollbar import ScrollTo, ScrollUp
 from textual.widget import Widget
-from textual.widgets import Static
 
 from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.tui.draft import Draft
-from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView, view_of
-from lfm2chat.tui.widgets.placed import PlacedOnce
+from lfm2chat.tui.widgets.answer import Answer
+from lfm2chat.tui.widgets.gap import Gap
+from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView
 from lfm2chat.tui.widgets.welcome import Welcome
+from lfm2chat.tui.widgets.window import WINDOW, MessageWindow
 
-# Laying out one frame of a stream visits every mounted widget (some seven a message): forty
-# messages doubled what a frame costs.
-WINDOW = 24
-PAGE = 16
-# The window is cut back to WINDOW when it has grown beyond this, and only while following.
-LARGEST_WINDOW = 48
 # Rows from the end within which following starts again.
 NEAR_END = 3
-
-
 UNSEEN = "the model does not see above this"
 
 
-class Transcript(PlacedOnce, VerticalScroll):
+class Transcript(MessageWindow):
     """The messages of one conversation, oldest first."""
 
     BINDINGS: ClassVar[list[BindingType]] = []
@@ -52,31 +43,49 @@ class Transcript(PlacedOnce, VerticalScroll):
             super().__init__()
             self.following = following
 
+    class NewBelow(Notice):
+        """While the reader is above, ``lines`` have come at the end."""
+
+        def __init__(self, lines: int) -> None:
+            super().__init__()
+            self.lines = lines
+
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id, can_focus=False)
-        self._messages: list[Message] = []
-        self._first = 0
-        # One past the last mounted message; less than all only around one that was looked for.
-        self._last = 0
-        self._following = True
-        self._growing = False
-        self._earlier = Static("", id="earlier", markup=False)
+        super().__init__(id=id)
+        self._new_lines = 0
+        # The versions of each message, and the first message that the model sees.
+        self._siblings: Mapping[int, Sequence[int]] = {}
+        self._first_seen: int | None = None
+        # The message that was looked for last.
+        self._found: int | None = None
 
     # --- what is shown ------------------------------------------------------------------------
 
     async def show(self, messages: Sequence[Message], *, waiting: Sequence[Draft] = ()) -> None:
         """Show a whole conversation at its end; ``waiting`` is what is not yet committed."""
-        self._messages = list(messages)
-        self._first, self._last = max(0, len(self._messages) - WINDOW), len(self._messages)
-        self._set_following(True)
-        views: list[MessageView] = [view_of(message) for message in self._messages[self._first :]]
-        views += [WrittenView(None, draft=draft, waiting=True) for draft in waiting]
-        content: list[Widget] = [*views] if views else [Welcome()]
-        with self.app.batch_update():
-            await self.remove_children()
-            self._earlier = Static("", id="earlier", markup=False)
-            await self.mount(self._earlier, *content)
-            self._describe_earlier()
+        # Whoever opens another conversation cancels this: half of it would be mounted, and
+        # Textual waits for ever for widgets whose removal was cancelled.
+        await asyncio.shield(self._show(messages, waiting))
+
+    async def _show(self, messages: Sequence[Message], waiting: Sequence[Draft]) -> None:
+        async with self._moving:
+            if not self._lives:
+                return
+            self._messages = list(messages)
+            self._heights = self._new_heights(messages)
+            self._siblings, self._first_seen, self._found = {}, None, None
+            self._set_following(True)
+            self._last = len(self._messages)
+            self._first = self._start_of_window(self._last)
+            views: list[Widget] = [*map(self._new_view, self._messages[self._first :])]
+            views += [WrittenView(None, draft=draft, waiting=True) for draft in waiting]
+            with self.app.batch_update():
+                await self.remove_children()
+                self._placed = {}
+                self._earlier, self._later = Gap(id="earlier"), Gap(id="later")
+                self._describe_gaps()
+                if self._lives:
+                    await self.mount(self._earlier, *(views or [Welcome()]), self._later)
         self.follow()
 
     async def change(self, messages: Sequence[Message]) -> None:
@@ -86,97 +95,106 @@ class Transcript(PlacedOnce, VerticalScroll):
             if known.id != message.id:
                 break
             same += 1
-        cut = self._last < len(self._messages)
-        if cut and same == len(messages) == len(self._messages):
-            self._messages = list(messages)
-            return
-        if cut or same < self._first or len(messages) - same > WINDOW:
+        if same < self._first or len(messages) - same > WINDOW:
             await self.show(messages)
-            return
-        kept = {message.id for message in messages[:same]}
-        gone = [view for view in self.shown if view.message is None or view.message.id not in kept]
-        self._messages = list(messages)
-        self._last = len(messages)
-        with self.app.batch_update():
-            await self.query(Welcome).remove()
-            await self.remove_children(gone)
-            await self.mount(*(view_of(message) for message in messages[same:]))
+        else:
+            await asyncio.shield(self._change(messages, same))
+
+    async def _change(self, messages: Sequence[Message], same: int) -> None:
+        """The first ``same`` of ``messages`` are those of the branch before."""
+        async with self._moving:
+            if not self._lives:
+                return
+            at_end = self._last == len(self._messages)
+            kept = {message.id for message in messages[:same]}
+            gone = [v for v in self._views() if v.message is None or v.message.id not in kept]
+            self._messages = list(messages)
+            self._heights[same:] = self._new_heights(messages[same:])
+            self._last = min(self._last, same)
+            with self.app.batch_update():
+                await self.query(Welcome).remove()
+                await self.remove_children(gone)
+                if at_end:
+                    await self._mount_later(len(self._messages))
+                else:
+                    # As in ``accept``: what streams while the reader is far above.
+                    writing = [one for one in messages[same:] if _is_written(one)]
+                    views = [*map(self._new_view, writing)]
+                    for view in views:
+                        view.display = False
+                    await self.mount(*views, before=self._later)
+                    self._describe_gaps()
+        self._look_later()
 
     def number_versions(self, siblings: Mapping[int, Sequence[int]]) -> None:
         """Say in the headings which version of how many each message is."""
-        for view in self.shown:
-            number = view.message.id if view.message is not None else 0
-            versions = siblings.get(number, ())
-            place = versions.index(number) + 1 if number in versions else 1
-            view.number_version(place, len(versions))
+        self._siblings = siblings
+        for view in self._views():
+            self._number(view)
 
     def mark_unseen(self, count: int) -> None:
         """Draw a line above the first message that the model sees, when ``count`` before it are
         left out.
         """
-        first = self._messages[count].id if 0 < count < len(self._messages) else None
-        for view in self.shown:
-            here = first is not None and view.message is not None and view.message.id == first
-            if here != view.has_class("-first-seen"):
-                view.set_class(here, "-first-seen")
-                view.border_title = Content(UNSEEN) if here else None
+        self._first_seen = self._messages[count].id if 0 < count < len(self._messages) else None
+        for view in self._views():
+            self._mark_first_seen(view)
 
-    async def reveal(self, message_id: int) -> bool:
-        """Bring a message of this branch into view, marked; whether it is one."""
-        places = [at for at, message in enumerate(self._messages) if message.id == message_id]
-        if not places:
-            return False
-        at = places[0]
-        if not self._first <= at < self._last:
-            await self._mount_around(at)
-        for view in self.shown:
-            found = view.message is not None and view.message.id == message_id
-            view.set_class(found, "-found")
-            if found:
-                self.call_after_refresh(self._show_found, view)
-        return True
+    def _new_view(self, message: Message) -> MessageView:
+        view = super()._new_view(message)
+        self._number(view)
+        self._mark_first_seen(view)
+        self._mark_found(view)
+        return view
 
-    def _show_found(self, view: MessageView) -> None:
-        self.let_go()
-        self.scroll_to_widget(view, animate=False, top=True)
+    def _number(self, view: MessageView) -> None:
+        number = view.message.id if view.message is not None else 0
+        versions = self._siblings.get(number, ())
+        place = versions.index(number) + 1 if number in versions else 1
+        view.number_version(place, len(versions))
 
-    async def _mount_around(self, at: int) -> None:
-        first, last = max(0, at - PAGE // 2), min(len(self._messages), at + PAGE)
-        if any(one.status is MessageStatus.WRITING for one in self._messages[last:]):
-            # Of an answer that grows only the widget has the text so far: it stays.
-            await self._load_earlier(first)
-        else:
-            await self._mount_window(first, last)
+    def _mark_first_seen(self, view: MessageView) -> None:
+        first = self._first_seen
+        here = first is not None and view.message is not None and view.message.id == first
+        if here != view.has_class("-first-seen"):
+            view.set_class(here, "-first-seen")
+            view.border_title = Content(UNSEEN) if here else None
 
-    async def _mount_window(self, first: int, last: int) -> None:
-        """Mount the messages from ``first`` to ``last`` and no others; what waits stays."""
-        views = [view_of(message) for message in self._messages[first:last]]
-        with self.app.batch_update():
-            await self.remove_children([view for view in self.shown if view.message is not None])
-            await self.mount(*views, after=self._earlier)
-            self._first, self._last = first, last
-            self._describe_earlier()
+    def _mark_found(self, view: MessageView) -> None:
+        message = view.message
+        view.set_class(message is not None and message.id == self._found, "-found")
 
     async def add_waiting(self, draft: Draft) -> None:
         """Show a message of the user that is not on the disk yet."""
-        await self._go_to_end()
         self.follow()
-        await self.query(Welcome).remove()
-        await self.mount(WrittenView(None, draft=draft, waiting=True))
+        async with self._moving:
+            if self._lives:
+                await self.query(Welcome).remove()
+                await self.mount(WrittenView(None, draft=draft, waiting=True), before=self._later)
 
     async def accept(self, user: Message, assistant: Message) -> None:
         """The first message that waited is committed; its answer begins."""
-        await self._go_to_end()
-        waiting = self._waiting()
-        if waiting:
-            waiting[0].commit(user)
-        else:
-            await self.mount(view_of(user))
-        view = view_of(assistant)
-        await self.mount(view, after=waiting[0] if waiting else None)
-        self._messages += [user, assistant]
-        self._last = len(self._messages)
-        await self._cut_window()
+        async with self._moving:
+            if not self._lives:
+                return
+            waiting = self._waiting()
+            asked: MessageView = waiting[0] if waiting else self._new_view(user)
+            at_end = self._last == len(self._messages)
+            if waiting:
+                waiting[0].commit(user)
+            else:
+                await self.mount(asked, before=self._later)
+            view = self._new_view(assistant)
+            await self.mount(view, after=asked)
+            self._messages += [user, assistant]
+            self._heights += self._new_heights([user, assistant])
+            if at_end:
+                self._last = len(self._messages)
+            else:
+                # The reader is far above: there when he comes back, with what streams meanwhile.
+                asked.display = view.display = False
+                self._describe_gaps()
+        self._look_later()
 
     async def drop_waiting(self) -> None:
         """The first message that waited was refused: take it away."""
@@ -185,12 +203,9 @@ class Transcript(PlacedOnce, VerticalScroll):
 
     def answer_of(self, message_id: int) -> AnswerView | None:
         """The mounted view of that answer, or None."""
-        for view in reversed(self.children):
-            if (
-                isinstance(view, AnswerView)
-                and view.message is not None
-                and view.message.id == message_id
-            ):
+        for view in reversed(self._views()):
+            message = view.message
+            if isinstance(view, AnswerView) and message is not None and message.id == message_id:
                 return view
         return None
 
@@ -208,16 +223,6 @@ class Transcript(PlacedOnce, VerticalScroll):
         """All messages of the branch, mounted or not, oldest first."""
         return list(self._messages)
 
-    @property
-    def shown(self) -> list[MessageView]:
-        """The mounted messages, oldest first."""
-        return [view for view in self.children if isinstance(view, MessageView)]
-
-    def _waiting(self) -> list[WrittenView]:
-        return [
-            view for view in self.children if isinstance(view, WrittenView) and view.message is None
-        ]
-
     # --- following the end --------------------------------------------------------------------
 
     @property
@@ -227,10 +232,10 @@ class Transcript(PlacedOnce, VerticalScroll):
 
     def follow(self) -> None:
         """Go to the end and stay there."""
-        if self._last < len(self._messages):
-            self.call_later(self._go_to_end)
         self._set_following(True)
-        if self.max_scroll_y > 0:
+        if self._last < len(self._messages):
+            self.call_next(self._go_to, len(self._messages))
+        elif self.max_scroll_y > 0:
             self.anchor()
 
     def let_go(self) -> None:
@@ -239,6 +244,31 @@ class Transcript(PlacedOnce, VerticalScroll):
         """
         if self.max_scroll_y > 0:
             self._set_following(False)
+
+    def go_to_first(self) -> None:
+        """Go to the beginning of the conversation."""
+        self._set_following(not self._first and self.max_scroll_y == 0)
+        if self._first:
+            self.call_next(self._go_to, 0)
+        else:
+            self.scroll_home(animate=False, immediate=True)
+
+    async def reveal(self, message_id: int) -> bool:
+        """Bring a message of this branch to the top of the view, marked; whether it is one."""
+        places = [at for at, message in enumerate(self._messages) if message.id == message_id]
+        if not places:
+            return False
+        self._found = message_id
+        view = await self.bring(places[0])
+        for each in self._views():
+            self._mark_found(each)
+        if view is not None:
+            self.call_after_refresh(self._show_found, view)
+        return True
+
+    def _show_found(self, view: MessageView) -> None:
+        self.let_go()
+        self.scroll_to_widget(view, animate=False, top=True, immediate=True)
 
     def on_mouse_scroll_up(self) -> None:
         self.let_go()
@@ -255,11 +285,15 @@ class Transcript(PlacedOnce, VerticalScroll):
     def page_up(self) -> None:
         """One page towards the beginning."""
         self.let_go()
-        self.scroll_page_up(animate=False)
+        self._scroll_by(-self.container_size.height)
 
     def page_down(self) -> None:
         """One page towards the end; at the end it follows again."""
-        self.scroll_page_down(animate=False)
+        self._scroll_by(self.container_size.height)
+
+    def _scroll_by(self, rows: int) -> None:
+        # At once: a place to go to would be another one when something was mounted above it.
+        self.scroll_to(y=self.scroll_y + rows, animate=False, immediate=True)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -267,14 +301,8 @@ class Transcript(PlacedOnce, VerticalScroll):
             return
         near_end = self.max_scroll_y - new_value <= NEAR_END
         if new_value > old_value and near_end and not self._following:
-            if self._last == len(self._messages):
-                self.follow()
-            elif not self._growing:
-                self._growing = True
-                self.call_after_refresh(self._load_later)
-        if new_value <= 1 and new_value < old_value and self._first > 0 and not self._growing:
-            self._growing = True
-            self.call_after_refresh(self._load_earlier)
+            self.follow()
+        self._look_later()
 
     def _size_updated(
         self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
@@ -301,62 +329,22 @@ class Transcript(PlacedOnce, VerticalScroll):
     def _set_following(self, following: bool) -> None:
         if following == self._following:
             return
-        self._following = following
+        super()._set_following(following)
         if not following:
             self.release_anchor()
-        for view in self.children:
+        for view in self._views():
             if isinstance(view, AnswerView):
                 view.answer.hold(not following)
+        self._new_lines = 0
         self.post_message(self.FollowChanged(following))
 
-    # --- the window ---------------------------------------------------------------------------
+    @on(Answer.Unseen)
+    def _count(self, event: Answer.Unseen) -> None:
+        event.stop()
+        if not self._following:
+            self._new_lines += event.lines
+            self.post_message(self.NewBelow(self._new_lines))
 
-    async def _load_earlier(self, start: int | None = None) -> None:
-        """Mount the messages from ``start`` on above, a page for None, without moving what is in
-        view.
-        """
-        try:
-            start = max(0, self._first - PAGE) if start is None else start
-            views = [view_of(message) for message in self._messages[start : self._first]]
-            from_end = self.max_scroll_y - self.scroll_y
-            await self.mount(*views, after=self._earlier)
-            self._first = start
-            self._describe_earlier()
 
-            def keep_place() -> None:
-                self.scroll_to(y=self.max_scroll_y - from_end, animate=False, immediate=True)
-                self._growing = False
-
-            self.call_after_refresh(keep_place)
-        except BaseException:
-            self._growing = False
-            raise
-
-    async def _load_later(self) -> None:
-        """Mount a page of later messages below; what is in view stays."""
-        try:
-            # Textual holds on to the end again by itself when the view reaches it.
-            self.anchor(False)
-            last = min(len(self._messages), self._last + PAGE)
-            views = [view_of(message) for message in self._messages[self._last : last]]
-            await self.mount(*views, after=self.shown[-1])
-            self._last = last
-        finally:
-            self._growing = False
-
-    async def _go_to_end(self) -> None:
-        """Mount the last messages where those around an earlier one are mounted."""
-        if self._last < len(self._messages):
-            await self._mount_window(max(0, len(self._messages) - WINDOW), len(self._messages))
-
-    async def _cut_window(self) -> None:
-        if not self._following or len(self._messages) - self._first <= LARGEST_WINDOW:
-            return
-        extra = len(self._messages) - self._first - WINDOW
-        await self.remove_children(self.shown[:extra])
-        self._first += extra
-        self._describe_earlier()
-
-    def _describe_earlier(self) -> None:
-        self._earlier.display = self._first > 0
-        self._earlier.update(Content(f"↑ {self._first} earlier messages: scroll up"))
+def _is_written(message: Message) -> bool:
+    return message.status is MessageStatus.WRITING
