@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich._wrap import divide_line
@@ -40,10 +40,6 @@ class Line:
     rest: Content = NOTHING
     fill: str = ""
     code: bool = False
-
-    def inside(self, first: Content, rest: Content) -> Line:
-        """This line with more before it, on the left of what is there."""
-        return replace(self, first=first + self.first, rest=rest + self.rest)
 
 
 BLANK = Line(NOTHING)
