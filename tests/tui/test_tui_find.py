@@ -3,7 +3,6 @@
 import pytest
 
 from lfm2chat.tui.widgets.hits import CURRENT, FOUND
-from lfm2chat.tui.widgets.transcript import WINDOW
 
 
 def count(app):
@@ -28,11 +27,11 @@ async def test_hits_are_counted_walked_and_marked_also_where_nothing_is_mounted(
     app, service, wait, size
 ):
     texts = [f"message {number}" for number in range(60)]
-    texts[2], texts[40] = "a Needle", "a needle"
+    texts[2], texts[56] = "a Needle", "a needle"
     texts[59] = "An *answer* with a\n\n```\nneedle in code\n```\n"
     service.store_conversation("x", texts)
     async with app.run_test(size=size) as pilot:
-        await wait(pilot, lambda: len(app.chat.transcript.shown) == WINDOW)
+        await wait(pilot, lambda: len(app.chat.transcript.shown) >= 3)
         await pilot.press(*"typed", "ctrl+f", *"needle")
         await wait(pilot, lambda: count(app) == "3/3")
         answer = app.chat.transcript.shown[-1].answer

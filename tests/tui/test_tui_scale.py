@@ -134,6 +134,16 @@ def test_what_is_no_markdown_for_a_screen_ends_with_an_empty_line():
     assert rows == ["before", "", deep, "", "after"]
 
 
+def test_what_stands_before_the_lines_of_nested_quotations_is_put_together_once():
+    document = document_of("> " * 8 + "a line\n" + ("> " * 8 + "a line\n") * 3_000)
+    lines = list(stacked(document.finished, 80, tight=False))
+    assert len(lines) > 2_900
+    assert {line.first.plain for line in lines} == {"▌ " * 8}
+    assert len({id(line.first) for line in lines}) < len(lines) / 20
+    styled = [span for span in lines[5].content.spans if span.style == "$muted"]
+    assert len(styled) == 1
+
+
 def test_references_below_a_window_are_found():
     text = "see [it]\n\n" + "a line\n\n" * 400 + "[it]: http://example.org\n"
     document = Document.whole(text)
@@ -234,6 +244,40 @@ async def test_however_a_stream_ends_the_answer_is_what_is_stored(app, service, 
         for text in ("# head\n\n- a\n- b", LONG["list"], "see [it]\n\n[it]: http://x"):
             stored = await stream(app, service, pilot, wait, text=text, end=end)
             await wait(pilot, lambda: answers(app) and answers(app)[-1].source == safe(stored))  # noqa: B023
+
+
+async def test_opening_over_one_that_is_being_opened_ends_on_the_last(app, service, wait):
+    chosen = [service.store_conversation(f"c{n}", [f"{n} " + LONG["mixed"]] * 20) for n in range(5)]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        for conversation in chosen * 3:
+            app.chat.open_conversation(conversation.id)
+            await pilot.pause(0.01)
+        last = service.branches[chosen[-1].id]
+        await wait(pilot, lambda: app.chat.transcript.messages == list(last))
+        await wait(pilot, lambda: answers(app) and answers(app)[-1].source.startswith("4 "))
+        for view in app.chat.transcript.shown:
+            assert view.source.startswith("4 ")
+        # It still opens what is asked for.
+        app.chat.open_conversation(chosen[0].id)
+        await wait(pilot, lambda: answers(app) and answers(app)[-1].source.startswith("0 "))
+
+
+async def test_what_would_be_mounted_in_a_pane_that_is_closed_is_not(app, service, wait):
+    service.store_conversation("long", ["a message\n\n" * 5] * 60)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.chat.transcript.shown)
+        transcript = app.chat.transcript
+        removed = app.chat.panes.remove()
+        for index in (0, 30, 60):
+            await transcript._go_to(index)
+            await transcript._step(earlier=True)
+            await transcript._step(earlier=False)
+        await removed
+        await transcript._go_to(30)
+        await transcript._look()
+        await transcript.show([])
+        assert not transcript.children
 
 
 async def test_quitting_while_an_answer_streams_ends_well(app, service, wait):

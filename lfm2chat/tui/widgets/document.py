@@ -43,9 +43,10 @@ MOST_CODE_LINES = MOST_HIGHLIGHTED_LINES
 MOST_CHARACTERS = MOST_HIGHLIGHTED
 # A line without Markdown is drawn in pieces of this length: one endless line costs most to wrap.
 LONGEST_LINE = 4_000
-# What is drawn of one answer, in characters: three times what a context of 32,768 tokens holds.
+# What is drawn of one answer, in characters (three times what a context of 32,768 tokens holds)
+# and in lines: all of them are laid out at once when it is opened, where no key is read.
 LONGEST_DRAWN = 400_000
-MOST_LINES_DRAWN = 12_000
+MOST_LINES_DRAWN = 6_000
 # What is drawn of the end of a text that is longer.
 END_DRAWN = 8_000
 
