@@ -27,28 +27,28 @@ async def test_hits_are_counted_walked_and_marked_also_where_nothing_is_mounted(
     app, service, wait, size
 ):
     texts = [f"message {number}" for number in range(60)]
-    texts[2], texts[56] = "a Needle", "a needle"
+    texts[2], texts[40] = "a Needle, a needle", "a needle"
     texts[59] = "An *answer* with a\n\n```\nneedle in code\n```\n"
     service.store_conversation("x", texts)
     async with app.run_test(size=size) as pilot:
         await wait(pilot, lambda: len(app.chat.transcript.shown) >= 3)
         await pilot.press(*"typed", "ctrl+f", *"needle")
-        await wait(pilot, lambda: count(app) == "3/3")
+        await wait(pilot, lambda: count(app) == "4/4")
         answer = app.chat.transcript.shown[-1].answer
         await wait(pilot, lambda: "reverse" in str(answer.render_line(2)._segments))
-        assert FOUND in styles(app, "a needle")
         await pilot.press("up")
-        await wait(pilot, lambda: count(app) == "2/3" and in_view(app, "a needle"))
+        await wait(pilot, lambda: count(app) == "3/4" and in_view(app, "a needle"))
         await wait(pilot, lambda: CURRENT in styles(app, "a needle"))
         await pilot.press("shift+enter")
-        await wait(pilot, lambda: count(app) == "1/3" and in_view(app, "a Needle"))
-        await wait(pilot, lambda: CURRENT in styles(app, "a Needle"))
+        await wait(pilot, lambda: count(app) == "2/4" and in_view(app, "a Needle, a needle"))
+        await wait(pilot, lambda: CURRENT in styles(app, "a Needle, a needle"))
+        assert FOUND in styles(app, "a Needle, a needle")
         await pilot.press("down", "enter", "enter")
-        await wait(pilot, lambda: count(app) == "1/3")
+        await wait(pilot, lambda: count(app) == "1/4")
         await pilot.press("escape")
         await wait(pilot, lambda: app.chat.prompt.area.has_focus)
         assert app.chat.prompt.draft.text == "typed"
-        assert not styles(app, "a Needle")
+        assert not styles(app, "a Needle, a needle")
 
 
 async def test_a_capital_letter_counts_and_what_is_not_there_is_said(app, service, wait):
