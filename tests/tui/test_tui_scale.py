@@ -316,7 +316,7 @@ async def storm_of_sizes(app, service, wait, count):
 
 
 async def test_a_storm_of_sizes_while_an_answer_streams_ends_nothing(app, service, wait):
-    await storm_of_sizes(app, service, wait, 100)
+    await storm_of_sizes(app, service, wait, 20)
 
 
 @pytest.mark.long

@@ -24,11 +24,11 @@ from lfm2chat.tui.widgets.placed import PlacedOnce
 
 # Laying out one frame of a stream visits every mounted widget (some five a message): forty
 # messages doubled what a frame costs.
-WINDOW = 12
+WINDOW = 16
 # Messages mounted in one step: each is a frame that is drawn late.
 STEP = 2
 # The window is cut back to WINDOW when it has grown beyond this.
-LARGEST_WINDOW = 18
+LARGEST_WINDOW = 24
 # Screens of messages that are mounted beyond what is in view, and those beyond which none are.
 AHEAD, BEYOND = 1, 2
 # The column of text is not wider than that.
