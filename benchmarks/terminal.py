@@ -387,7 +387,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in figures.items():
         bound = f"  at most {MOST[name]:g}" if name in MOST else ""
         print(f"  {name:<22}{value:10.1f}{bound}")
-    broken = [name for name, most in MOST.items() if figures[name] > most]
+    broken = [name for name, most in MOST.items() if figures.get(name, most) > most]
     print("kept" if not broken else f"NOT KEPT: {', '.join(broken)}")
     print(json.dumps({"processor": processor_name(), "size": options.size, **figures}))
     return 1 if broken else 0
