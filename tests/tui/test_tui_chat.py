@@ -85,7 +85,7 @@ async def test_sending_shows_the_message_and_streams_the_answer(app, service, wa
         await wait(pilot, lambda: line(app).phase == "reading 33 %")
         for piece in (ANSWER[:20], ANSWER[20:50]):
             service.say(turn, piece)
-        await wait(pilot, lambda: answers(app)[0].source == ANSWER[:50])
+        await wait(pilot, lambda: [one.source for one in answers(app)] == [ANSWER[:50]])
         await wait(pilot, lambda: line(app).phase == "writing")
         await wait(pilot, lambda: line(app).speed == "100 tok/s")
         service.say(turn, ANSWER[50:])

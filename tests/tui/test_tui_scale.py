@@ -311,7 +311,7 @@ async def storm_of_sizes(app, service, wait, count):
         message = service.finish(turn)
         await wait(pilot, lambda: not app.state.live)
         await wait(pilot, lambda: app.chat.transcript.shown)
-        await wait(pilot, lambda: answers(app)[-1].source == safe(message.text))
+        await wait(pilot, lambda: [one.source for one in answers(app)][-1:] == [safe(message.text)])
         assert app.is_running
 
 
