@@ -9,10 +9,9 @@ from textual.selection import Selection
 
 from lfm2chat.chat.text import safe
 from lfm2chat.tui.pace import LONGEST_S, SHARE, SHORTEST_S, Pace
-from lfm2chat.tui.widgets.answer import _extract
 from lfm2chat.tui.widgets.blocks import stacked
 from lfm2chat.tui.widgets.document import Document, needs_the_end
-from lfm2chat.tui.widgets.lines import Line, rows_of
+from lfm2chat.tui.widgets.lines import Line, extract, rows_of
 from lfm2chat.tui.widgets.table import Table
 
 PIECES = [
@@ -105,11 +104,11 @@ def test_a_link_is_found_by_its_number_and_no_other_number_is_one():
 
 def test_what_is_selected_is_copied_as_it_was_written():
     lines = ["first line", "", "third"]
-    assert _extract(lines, Selection(Offset(6, 0), Offset(2, 2))) == "line\n\nth"
-    assert _extract(lines, Selection(None, None)) == "first line\n\nthird"
-    assert _extract(lines, Selection(Offset(0, 0), Offset(5, 0))) == "first"
-    assert _extract([], Selection(None, None)) == ""
-    assert _extract(lines, Selection(Offset(0, 9), Offset(3, 9))) == ""
+    assert extract(lines, Selection(Offset(6, 0), Offset(2, 2))) == "line\n\nth"
+    assert extract(lines, Selection(None, None)) == "first line\n\nthird"
+    assert extract(lines, Selection(Offset(0, 0), Offset(5, 0))) == "first"
+    assert extract([], Selection(None, None)) == ""
+    assert extract(lines, Selection(Offset(0, 9), Offset(3, 9))) == ""
 
 
 class Clock:
