@@ -42,7 +42,8 @@ def answers(app):
     return [view for view in app.chat.transcript.shown if view.has_class("-assistant")]
 
 
-@pytest.mark.parametrize("texts", [HOSTILE[:9], HOSTILE[9:]], ids=["first", "second"])
+# As many as are mounted together.
+@pytest.mark.parametrize("texts", [HOSTILE[at : at + 5] for at in range(0, len(HOSTILE), 5)])
 async def test_hostile_texts_are_shown_and_nothing_happens(app, service, wait, texts):
     both = [text for text in texts for _ in range(2)]
     service.store_conversation("[@click=app.quit]x[/] [/oops \x1b]0;t\x07", both)
@@ -147,8 +148,8 @@ async def test_random_markdown_ends_nothing(app, service, wait, count):
     texts = ["".join(random.choices(alphabet, k=60)) for _ in range(count)]
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.model.phase == "ready")
-        for start in range(0, len(texts), 12):
-            chosen = texts[start : start + 12]
+        for start in range(0, len(texts), 5):
+            chosen = texts[start : start + 5]
             both = [text for text in chosen for _ in range(2)]
             conversation = service.store_conversation("r", both)
             app.chat.open_conversation(conversation.id)
