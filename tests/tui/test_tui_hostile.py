@@ -42,17 +42,19 @@ def answers(app):
     return [view for view in app.chat.transcript.shown if view.has_class("-assistant")]
 
 
-# As many as are mounted together.
-@pytest.mark.parametrize("texts", [HOSTILE[at : at + 5] for at in range(0, len(HOSTILE), 5)])
+def shows_the_last(app, wanted):
+    sources = [view.source for view in answers(app)]
+    return bool(sources) and sources == wanted[-len(sources) :]
+
+
+# Few at once: only what fills the screen and some more is mounted, the last ones first.
+@pytest.mark.parametrize("texts", [HOSTILE[at : at + 2] for at in range(0, len(HOSTILE), 2)])
 async def test_hostile_texts_are_shown_and_nothing_happens(app, service, wait, texts):
     both = [text for text in texts for _ in range(2)]
     service.store_conversation("[@click=app.quit]x[/] [/oops \x1b]0;t\x07", both)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await wait(pilot, lambda: len(answers(app)) == len(texts))
-        await wait(
-            pilot,
-            lambda: [view.source for view in answers(app)] == [safe(text) for text in texts],
-        )
+        wanted = [safe(text) for text in texts]
+        await wait(pilot, lambda: shows_the_last(app, wanted))
         for key in ("f1", "f3", "f2", "ctrl+p"):
             await pilot.press(key)
             await pilot.pause()
@@ -148,13 +150,13 @@ async def test_random_markdown_ends_nothing(app, service, wait, count):
     texts = ["".join(random.choices(alphabet, k=60)) for _ in range(count)]
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.model.phase == "ready")
-        for start in range(0, len(texts), 5):
-            chosen = texts[start : start + 5]
+        for start in range(0, len(texts), 2):
+            chosen = texts[start : start + 2]
             both = [text for text in chosen for _ in range(2)]
             conversation = service.store_conversation("r", both)
             app.chat.open_conversation(conversation.id)
             wanted = [safe(text) for text in chosen]
-            await wait(pilot, lambda: [view.source for view in answers(app)] == wanted)  # noqa: B023
+            await wait(pilot, lambda w=wanted: shows_the_last(app, w))
             await pilot.pause()
         assert app.is_running
 
