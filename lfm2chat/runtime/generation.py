@@ -2,6 +2,11 @@
 
 It knows the model, the text layer and the warm contexts; it knows neither store, nor events, nor
 threads. The worker turns its steps into events, the library turns them into text.
+
+What a seed promises: the same tokens wherever the model's numbers do not depend on what stands
+beside a token in a pass, with the native kernels always, greedily in float32 but for ties.
+Elsewhere an answer that shared passes with others, or was read in other chunks, has logits that are
+equal within a tolerance: one near a tie may part there from the one written alone.
 """
 
 from __future__ import annotations
@@ -111,18 +116,12 @@ def answer(
     where this answer, were it alone, would have read the very same, so that nothing of the answer
     depends on it.
 
-    The same seed gives the same tokens wherever the model's numbers do not depend on what stands
-    beside a token in a pass: with the native kernels always, greedily in float32 but for ties.
-    Elsewhere an answer that shared passes with others, or was read in other chunks, has logits
-    that are equal within a tolerance: one near a tie may part there from the one written alone.
-
     Raises:
         ContextFullError: No room for an answer, and ``roll`` is off or does not help.
         GenerationError: The model gave NaN.
         TemplateError, TokenizerError: The messages cannot be rendered.
     """
-    seed = sampling.seed if sampling.seed is not None else secrets.randbits(SEED_BITS)
-    sampling = replace(sampling, seed=seed)
+    sampling = _seeded(sampling)
     begun = loaded.template.beginning_ids(beginning) if beginning is not None else ()
     window = fit_window(loaded.sight, messages, sampling, roll=roll, begun=begun)
     started = time.monotonic()
@@ -134,16 +133,8 @@ def answer(
         # First what was read ahead, then lent: whoever copies it meanwhile copies that too.
         primed.lend(context, window.prompt.ids)
     contexts.lend(context, window.prompt.ids)
-    run = _Run(
-        loaded,
-        context,
-        window,
-        sampling,
-        cancelled=cancelled,
-        limit_s=limit_s,
-        started=started,
-        reading_from=reading_from,
-    )
+    times = {"started": started, "reading_from": reading_from}
+    run = _Run(loaded, context, window, sampling, cancelled=cancelled, limit_s=limit_s, **times)
     if beginning is not None:
         run.begin(beginning.text, begun)
     try:
@@ -155,6 +146,13 @@ def answer(
         # A pass that failed may have left numbers behind that nobody should keep.
         if saved is not None and conversation_id is not None and run.answered:
             saved.note(conversation_id, context)
+
+
+def _seeded(sampling: SamplingParams) -> SamplingParams:
+    """``sampling`` with a seed: its own, or a fresh one."""
+    if sampling.seed is not None:
+        return sampling
+    return replace(sampling, seed=secrets.randbits(SEED_BITS))
 
 
 class _Run:

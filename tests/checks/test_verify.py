@@ -38,7 +38,6 @@ def figure(report, check, precision):
     return next(f for f in report.figures if (f.check, f.precision) == (check, precision))
 
 
-@pytest.mark.long  # the guide goes through the quick ones at each change
 def test_an_untied_model_in_two_bf16_files_agrees_in_every_check(untied_in_two_files, compare):
     told = []
     report = compare("Two", progress=told.append)

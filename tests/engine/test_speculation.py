@@ -192,7 +192,7 @@ def test_what_is_drawn_with_wrong_guesses_has_the_model_s_own_distribution(rando
         second = model.next_logits(torch.tensor([[one]]), twin)[0].double().softmax(-1)
         expected |= {(one, two): float(first[one] * second[two]) for two in range(6)}
     # 2. How often each is drawn, with guesses that are often wrong.
-    draws = 1500
+    draws = 4000
     found: Counter[tuple[int, ...]] = Counter()
     for seed in range(draws):
         writing = decode(

@@ -43,6 +43,7 @@ from lfm2chat.store import Preset, SavedPrompt, Store
 from lfm2chat.store.query import parse_query
 from lfm2chat.store.search import Hit, Piece
 from lfm2chat.tui.app import Lfm2ChatApp
+from lfm2chat.tui.clipboard import Copied
 
 NOW = 1_760_000_000.0
 CLICK_AGAIN_S = 2.0
@@ -569,3 +570,16 @@ def open_app(paths):
         )
 
     return make
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was copied, instead of this machine's clipboard."""
+    taken: list[str] = []
+
+    def take(text: str, **_: Any) -> Copied:
+        taken.append(text)
+        return Copied("xclip")
+
+    monkeypatch.setattr("lfm2chat.tui.app.copy", take)
+    return taken

@@ -7,27 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from lfm2chat.chat.turns import MessageStatus
 from lfm2chat.spec import FinishReason
 from lfm2chat.store import Store
-from lfm2chat.tui.clipboard import Copied
 
 SCRIPT = "def tides():\n    return ['high', 'low']"
 DAY_S = 86_400.0
-
-
-@pytest.fixture
-def copied(monkeypatch):
-    taken: list[str] = []
-
-    def take(text, **_):
-        taken.append(text)
-        return Copied("xclip")
-
-    monkeypatch.setattr("lfm2chat.tui.app.copy", take)
-    return taken
 
 
 def texts(pane):

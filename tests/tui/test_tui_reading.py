@@ -2,10 +2,7 @@
 
 import re
 
-import pytest
-
 from lfm2chat.spec import FinishReason
-from lfm2chat.tui.clipboard import Copied
 from lfm2chat.tui.widgets.column import BAR
 
 ANSWER = """A *first* paragraph.
@@ -19,18 +16,6 @@ def f():
 - two
 """
 THOUGHT = "<think>\nhm, let me see\n</think>\n\n" + ANSWER
-
-
-@pytest.fixture
-def copied(monkeypatch):
-    taken: list[str] = []
-
-    def take(text, **_):
-        taken.append(text)
-        return Copied("xclip")
-
-    monkeypatch.setattr("lfm2chat.tui.app.copy", take)
-    return taken
 
 
 def transcript(app):

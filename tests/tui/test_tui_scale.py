@@ -228,7 +228,7 @@ async def nasty_answers_are_drawn(app, service, wait, texts):
 
 
 async def test_nasty_answers_end_nothing_and_are_what_is_stored(app, service, wait):
-    await nasty_answers_are_drawn(app, service, wait, nasty_texts(11, 40))
+    await nasty_answers_are_drawn(app, service, wait, nasty_texts(11, 120))
 
 
 @pytest.mark.long
