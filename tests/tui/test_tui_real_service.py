@@ -53,8 +53,13 @@ def notices(app):
     return "\n".join(notice.message for notice in app._notifications)
 
 
+def branch(app):
+    """The messages of the conversation, mounted or not: long answers fill the window alone."""
+    return app.chat.transcript.messages
+
+
 def idle(app, count):
-    return app.state.model.phase == "ready" and not app.state.live and len(views(app)) == count
+    return app.state.model.phase == "ready" and not app.state.live and len(branch(app)) == count
 
 
 async def test_a_turn_a_follow_up_a_switch_and_a_restart(open_app, make_model, wait):
@@ -66,7 +71,7 @@ async def test_a_turn_a_follow_up_a_switch_and_a_restart(open_app, make_model, w
         await wait(pilot, lambda: idle(app, 2))
         await pilot.press(*"go on", "enter")
         await wait(pilot, lambda: idle(app, 4))
-        timing = views(app)[3].message.timing
+        timing = branch(app)[3].timing
         assert timing.cached_tokens > 0
         assert app.chat.status.status.reuse == (
             f"reused {timing.cached_tokens} · read {timing.prefilled_tokens}"
@@ -79,14 +84,17 @@ async def test_a_turn_a_follow_up_a_switch_and_a_restart(open_app, make_model, w
         await wait(pilot, lambda: app.state.model.name == "two")
         await pilot.press(*"and you", "enter")
         await wait(pilot, lambda: idle(app, 6))
-        assert [view.message.model for view in views(app)[1::2]] == ["one", "one", "two"]
-        before = [(view.message.role, view.source) for view in views(app)]
+        assert [message.model for message in branch(app)[1::2]] == ["one", "one", "two"]
+        before = [(message.role, message.text) for message in branch(app)]
         for view in views(app):
             assert view.source == safe(view.message.text)
     app = open_app("one")
     async with app.run_test(size=(100, 30)) as pilot:
-        await wait(pilot, lambda: len(views(app)) == 6 and all(v.source for v in views(app)))
-        await wait(pilot, lambda: [(v.message.role, v.source) for v in views(app)] == before)
+        await wait(pilot, lambda: len(branch(app)) == 6)
+        assert [(message.role, message.text) for message in branch(app)] == before
+        for index, message in enumerate(branch(app)):
+            view = await app.chat.transcript.bring(index)
+            await wait(pilot, lambda v=view, m=message: v.source == safe(m.text))
 
 
 async def test_escape_ends_a_real_answer_and_what_is_shown_is_what_is_stored(
@@ -176,14 +184,14 @@ async def test_a_temporary_conversation_goes_on_and_leaves_nothing_on_the_disk(
         await wait(pilot, lambda: idle(app, 2))
         await pilot.press(*f"again{canary}", "enter")
         await wait(pilot, lambda: idle(app, 4))
-        assert views(app)[3].message.timing.cached_tokens > 0
+        assert branch(app)[3].timing.cached_tokens > 0
         assert app.chat.status.status.phase == "ready · temporary"
         (listed,) = app.chat.list.conversations
         assert "temporary" in str(app.chat.list.get_option_at_index(0).prompt)
         await pilot.press("ctrl+n", *"kept", "enter")
         await wait(pilot, lambda: app.state.shown > 0 and idle(app, 2))
         app.chat.open_conversation(listed.id)
-        await wait(pilot, lambda: len(views(app)) == 4)
+        await wait(pilot, lambda: len(branch(app)) == 4)
     files = [path.read_bytes() for path in paths.data.parent.rglob("*") if path.is_file()]
     assert not any(canary.encode() in content for content in files)
     app = open_app("one")
