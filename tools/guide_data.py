@@ -252,7 +252,7 @@ def samples(knowledge: Knowledge, tokenizer: Tokenizer, *, seed: int) -> Iterato
     encoder = Encoder(tokenizer, answers(knowledge), seed=seed + 1)
     rng = random.Random(seed + 2)
     repeater = Repeater(knowledge, tokenizer, rng)
-    lengths = ((1, 1, 76), (2, 2, 14), (3, 3, 5), (4, 5, 3), (6, 12, 1.6), (20, 36, 0.2))
+    lengths = ((1, 1, 70), (2, 2, 14), (3, 3, 6), (4, 5, 7), (6, 12, 2), (20, 36, 0.2))
     while True:
         low, high, _ = rng.choices(lengths, [weight for _, _, weight in lengths])[0]
         system = rng.choice(SYSTEM_PROMPTS) if rng.random() < 0.08 else ""
