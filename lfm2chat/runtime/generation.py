@@ -52,6 +52,22 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Summarising:
+    """A summary of the first ``messages`` is being made; ``share`` of that (0 to 1) is done."""
+
+    messages: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summarised:
+    """``text`` stands for the first ``messages`` from now on; "": they are left out instead."""
+
+    messages: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Writing:
     """One more token was drawn; ``text`` is what it makes visible, often empty.
 
@@ -72,7 +88,8 @@ class Answer:
 
     Of an answer that goes on after a beginning, text and ids are with that beginning, ``timing``
     counts what is new. ``seen_ids`` are all that the model saw, the answer's own at their end;
-    ``ends`` are those of the prompt.
+    ``ends`` are those of the prompt. ``summary`` stood for the messages that were left out, if
+    anything did.
     """
 
     text: str
@@ -85,9 +102,15 @@ class Answer:
     left_out: int
     seen_ids: tuple[int, ...]
     ends: tuple[tuple[int, int], ...]
+    summary: str = ""
 
 
-Step = Reading | Waiting | Writing | Answer
+Step = Reading | Waiting | Summarising | Summarised | Writing | Answer
+
+Fit = Callable[
+    [Sequence[PromptMessage], SamplingParams, Sequence[int]], Generator[Step, None, Window | None]
+]
+"""Makes messages fit beside the answer that begins with those ids; None: it was cancelled."""
 
 
 def answer(
@@ -98,6 +121,7 @@ def answer(
     sampling: SamplingParams,
     beginning: PromptMessage | None = None,
     roll: bool = False,
+    fitting: Fit | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     conversation_id: int | None = None,
     saved: SavedContexts | None = None,
@@ -107,6 +131,7 @@ def answer(
     """Answer the last of ``messages``; the last step is an :class:`Answer`.
 
     With a ``beginning`` the answer goes on after that text. It is told only in the last step.
+    ``fitting`` makes the messages fit where that takes steps of its own; else ``roll`` says how.
 
     A cancelled answer ends with what was written. ``contexts`` gets the cache back however the
     generator ends, also when it is closed early. With ``saved``, which is for a stored
@@ -123,8 +148,15 @@ def answer(
     """
     sampling = _seeded(sampling)
     begun = loaded.template.beginning_ids(beginning) if beginning is not None else ()
-    window = fit_window(loaded.sight, messages, sampling, roll=roll, begun=begun)
     started = time.monotonic()
+    if fitting is None:
+        window = fit_window(loaded.sight, messages, sampling, roll=roll, begun=begun)
+    else:
+        fitted = yield from fitting(messages, sampling, begun)
+        if fitted is None:
+            yield _unread(sampling, beginning, begun)
+            return
+        window = fitted
     while contexts.is_coming(window.prompt.ids) and not cancelled():
         yield Waiting()
     reading_from = time.monotonic()
@@ -146,6 +178,24 @@ def answer(
         # A pass that failed may have left numbers behind that nobody should keep.
         if saved is not None and conversation_id is not None and run.answered:
             saved.note(conversation_id, context)
+
+
+def _unread(
+    sampling: SamplingParams, beginning: PromptMessage | None, begun: tuple[int, ...]
+) -> Answer:
+    """What a turn ends with that was cancelled before anything was read for it."""
+    return Answer(
+        text=beginning.text if beginning is not None else "",
+        token_ids=begun,
+        finish_reason=FinishReason.CANCELLED,
+        sampling=sampling,
+        seed=sampling.seed or 0,
+        timing=Timing(),
+        context_used=0,
+        left_out=0,
+        seen_ids=(),
+        ends=(),
+    )
 
 
 def _seeded(sampling: SamplingParams) -> SamplingParams:
@@ -316,4 +366,5 @@ class _Run:
             left_out=self._window.left_out,
             seen_ids=(*self._prompt.ids, *self._ids),
             ends=self._prompt.ends,
+            summary=self._window.summary,
         )
