@@ -151,6 +151,7 @@ class Beside:
                 command,
                 memory.loaded,
                 memory.contexts,
+                memory.summaries,
                 settings=self._settings,
                 emit=self._emit,
                 urgent=self._urgent,

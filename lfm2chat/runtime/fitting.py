@@ -46,11 +46,6 @@ class Sight:
     context_tokens: int
 
 
-def prompt_of(branch: Iterable[Message], system_prompt: str) -> tuple[PromptMessage, ...]:
-    """The messages of a stored branch as the model is shown them, after ``system_prompt``."""
-    return tuple(branch_prompt(branch, system_prompt)[1])
-
-
 def branch_prompt(
     branch: Iterable[Message], system_prompt: str
 ) -> tuple[list[int | None], list[PromptMessage]]:

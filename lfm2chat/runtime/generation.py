@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lfm2chat.chat.detokenize import StreamingDetokenizer
@@ -28,6 +28,7 @@ from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.primed import Primed
 from lfm2chat.runtime.repetition import repeats_endlessly
 from lfm2chat.runtime.saved import SavedContexts, find_context
+from lfm2chat.runtime.steps import Answer, Fit, Reading, Step, Waiting, Writing
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 
@@ -35,82 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEED_BITS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """``done`` of ``total`` prompt tokens are in the cache, ``cached`` were there before."""
-
-    done: int
-    total: int
-    cached: int
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Nothing was done: another answer reads the same beginning now, and this one will share it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summarising:
-    """A summary of the first ``messages`` is being made; ``share`` of that (0 to 1) is done."""
-
-    messages: int
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Summarised:
-    """``text`` stands for the first ``messages`` from now on; "": they are left out instead."""
-
-    messages: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """One more token was drawn; ``text`` is what it makes visible, often empty.
-
-    ``unread`` is that answer while its token waits to be read by the model: whoever drives several
-    answers may read those of all in one pass before the next step. None after the last token.
-    """
-
-    text: str
-    generated_tokens: int
-    decode_s: float
-    context_used: int
-    unread: Decoding | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The whole answer. ``token_ids`` are empty where they say more than ``text`` does.
-
-    Of an answer that goes on after a beginning, text and ids are with that beginning, ``timing``
-    counts what is new. ``seen_ids`` are all that the model saw, the answer's own at their end;
-    ``ends`` are those of the prompt. ``summary`` stood for the messages that were left out, if
-    anything did.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    finish_reason: FinishReason
-    sampling: SamplingParams
-    seed: int
-    timing: Timing
-    context_used: int
-    left_out: int
-    seen_ids: tuple[int, ...]
-    ends: tuple[tuple[int, int], ...]
-    summary: str = ""
-
-
-Step = Reading | Waiting | Summarising | Summarised | Writing | Answer
-
-Fit = Callable[
-    [Sequence[PromptMessage], SamplingParams, Sequence[int]], Generator[Step, None, Window | None]
-]
-"""Makes messages fit beside the answer that begins with those ids; None: it was cancelled."""
 
 
 def answer(

@@ -23,7 +23,11 @@ from lfm2chat.runtime.events import (
     TurnFinished,
 )
 from lfm2chat.runtime.fitting import branch_prompt
-from lfm2chat.runtime.generation import (
+from lfm2chat.runtime.generation import answer
+from lfm2chat.runtime.places import numbered
+from lfm2chat.runtime.primed import Primed
+from lfm2chat.runtime.recorder import TurnRecorder
+from lfm2chat.runtime.steps import (
     Answer,
     Fit,
     Reading,
@@ -32,11 +36,7 @@ from lfm2chat.runtime.generation import (
     Summarising,
     Waiting,
     Writing,
-    answer,
 )
-from lfm2chat.runtime.places import numbered
-from lfm2chat.runtime.primed import Primed
-from lfm2chat.runtime.recorder import TurnRecorder
 from lfm2chat.runtime.summarising import Branch, Summariser
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams

@@ -57,11 +57,19 @@ class Summaries:
     def find(
         self, conversation_id: int, ids: Sequence[int], messages: Sequence[PromptMessage]
     ) -> Summary | None:
-        """The summary that stands for most of the beginning of ``messages``, a branch of that
-        conversation without its system's message; ``ids`` are their numbers. Reads the disk.
+        """The one of :meth:`all_of` that stands for most of a branch."""
+        return next(reversed(self.all_of(conversation_id, ids, messages)), None)
+
+    def all_of(
+        self, conversation_id: int, ids: Sequence[int], messages: Sequence[PromptMessage]
+    ) -> list[Summary]:
+        """The summaries that stand for the beginning of ``messages``, for the fewest first.
+
+        They are a branch of that conversation without its system's message, ``ids`` their numbers.
+        Reads the disk.
         """
-        fitting = [s for s in self._all(conversation_id) if s.stands_for(ids, messages)]
-        return max(fitting, key=lambda summary: summary.messages, default=None)
+        standing = [s for s in self._all(conversation_id) if s.stands_for(ids, messages)]
+        return sorted(standing, key=lambda summary: summary.messages)
 
     def keep(self, conversation_id: int, summary: Summary) -> None:
         """Keep ``summary``; the oldest of the conversation leave."""

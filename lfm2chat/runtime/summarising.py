@@ -31,17 +31,9 @@ from lfm2chat.runtime.fitting import (
     reserved_tokens,
     with_known,
 )
-from lfm2chat.runtime.generation import (
-    Answer,
-    Reading,
-    Step,
-    Summarised,
-    Summarising,
-    Waiting,
-    Writing,
-    answer,
-)
+from lfm2chat.runtime.generation import answer
 from lfm2chat.runtime.loaded import LoadedModel
+from lfm2chat.runtime.steps import Answer, Reading, Step, Summarised, Summarising, Waiting, Writing
 from lfm2chat.runtime.summaries import Summaries
 from lfm2chat.runtime.warm import WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams

@@ -21,12 +21,14 @@ from lfm2chat.runtime.events import (
     ModelLoaded,
     SaveFailed,
     StoreNotice,
+    SummaryMade,
     TextDelta,
     TurnAccepted,
     TurnFailed,
     TurnFinished,
 )
 from lfm2chat.spec import FinishReason
+from lfm2chat.tui import wording
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.messages import ServiceEvent
 from lfm2chat.tui.screens.base import ChatBase
@@ -62,6 +64,8 @@ class ServiceEvents(ChatBase):
                     view = pane.transcript.answer_of(turn.assistant.id)
                     if view is not None:
                         view.feed(event.text)
+            case SummaryMade() if panes:
+                self._say(wording.summary_made(event))
             case TurnFinished():
                 await self._finished(event, turn)
             case TurnFailed():
@@ -114,7 +118,7 @@ class ServiceEvents(ChatBase):
         message = event.message
         for pane in self._panes_of(turn.key):
             await pane.transcript.finish(message)
-            pane.transcript.mark_unseen(event.left_out)
+            pane.transcript.mark_unseen(event.left_out, summarised=bool(event.summary))
         if turn.stopping or message.finish_reason is FinishReason.CANCELLED:
             self._return_queue(turn.key)
         elif self._desk is not None and self._state.running(turn.key) is None:
