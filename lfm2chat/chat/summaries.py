@@ -20,8 +20,8 @@ from lfm2chat.chat.window import message_tokens
 _BEGIN: Final = "[Summary of the earlier part of this conversation, which is no longer shown]"
 _END: Final = "[End of the summary]"
 _CUT: Final = " \u2026"
-# A piece of a text may take a few tokens more by itself than it did inside of it.
-_SPARE_TOKENS: Final = 8
+SPARE_TOKENS: Final = 8
+"""Where a text is cut or put together, its parts may take a few tokens more than the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def in_parts(
             parts.append(tuple(held))
             held, total = [], 0
         if needed > most_tokens:
-            pieces = _pieces(message, template.tokenizer, most_tokens - _SPARE_TOKENS)
+            pieces = _pieces(message, template.tokenizer, most_tokens - SPARE_TOKENS)
             parts += [(piece,) for piece in pieces]
         else:
             held.append(message)

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from lfm2chat.chat.summaries import Summary, split_system, summarised, with_summary
+from lfm2chat.chat.summaries import (
+    SPARE_TOKENS,
+    Summary,
+    split_system,
+    summarised,
+    with_summary,
+)
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.turns import Message, PromptMessage, Role
 from lfm2chat.chat.window import Window, fit, message_tokens
@@ -24,8 +30,6 @@ PRODUCT_CONTEXT_TOKENS = 32_768
 MIN_ANSWER_TOKENS = 16
 MOST_SUMMARY_TOKENS = 400
 _SUMMARY_SHARE = 8
-_SPARE_TOKENS = 8
-"""Where texts meet, they may take a few tokens more than each by itself."""
 
 Known = Callable[[Sequence[PromptMessage]], Summary | None]
 """Gives the newest summary of the beginning of these messages, the system's not among them."""
@@ -140,13 +144,6 @@ class SummaryDue:
     most_tokens: int
     prompt_tokens: int
 
-    @property
-    def shown(self) -> tuple[PromptMessage, ...]:
-        """What stands in the prompt as long as there is no other summary."""
-        if self.before is None:
-            return self.messages
-        return summarised(self.messages, self.before.text, self.before.messages)
-
 
 def fit_by_policy(
     sight: Sight,
@@ -229,7 +226,7 @@ def _due(
 ) -> SummaryDue | None:
     """The summary that leaves the first of ``rooms`` in which the last message has a place."""
     frame = PromptMessage(Role.SYSTEM, with_summary("", ""))
-    own = most + message_tokens(frame, sight.template.tokenizer) + _SPARE_TOKENS
+    own = most + message_tokens(frame, sight.template.tokenizer) + SPARE_TOKENS
     for room in rooms:
         try:
             kept = fit(messages, template=sight.template, max_prompt_tokens=room - own)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from lfm2chat.chat.summaries import (
+    SPARE_TOKENS,
     Summary,
     clean_summary,
     digest,
@@ -43,7 +44,6 @@ MIN_PART_TOKENS = 16
 """A model that sees less than this beside the question has nothing to summarise."""
 
 _WORDS_PER_TOKEN = 0.6
-_SPARE_TOKENS = 8
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,8 @@ class Summariser:
                 found = self._look(messages, sampling, begun)
         if isinstance(found, Window):
             return found
+        if self._cancelled():
+            return None
         window = yield from self._make(found, sampling, begun)
         if window is None and not self._cancelled():
             window = fit_window(self._loaded.sight, messages, sampling, roll=True, begun=begun)
@@ -188,7 +190,7 @@ class Summariser:
         question = summary_question(system, earlier, (), words=due.most_tokens)
         around = len(self._loaded.template.build(question).ids)
         # The summary before it, and the one that is written.
-        room = self._loaded.context_tokens - around - 2 * due.most_tokens - _SPARE_TOKENS
+        room = self._loaded.context_tokens - around - 2 * due.most_tokens - SPARE_TOKENS
         if room < MIN_PART_TOKENS:
             raise ContextFullError(
                 "no room to ask for a summary", hint="choose a model with a longer context"

@@ -22,6 +22,7 @@ from lfm2chat.runtime.events import (
     SaveFailed,
     StoreNotice,
     SummaryMade,
+    SummaryProgress,
     TextDelta,
     TurnAccepted,
     TurnFailed,
@@ -45,7 +46,7 @@ class ServiceEvents(ChatBase):
         async with self._changing:
             turn = self._state.apply(message.event)
             await self._show_event(message.event, turn)
-            if isinstance(message.event, TextDelta | DownloadProgress):
+            if isinstance(message.event, TextDelta | DownloadProgress | SummaryProgress):
                 self._describe_soon()
             else:
                 self._describe()
