@@ -1,14 +1,10 @@
 """A full context goes on with a summary: told, stable, kept with its conversation, never wrong."""
 
-import json
-import stat
-
 import pytest
+from full_contexts import GREEDY, LIMIT, QUESTION, counted, mapped, nearly_full, said, summarised
 
-from lfm2chat.chat.summaries import Summary
 from lfm2chat.runtime import session
 from lfm2chat.runtime.events import (
-    ConversationChanged,
     Scored,
     ScoreEnded,
     SummaryMade,
@@ -19,56 +15,7 @@ from lfm2chat.runtime.events import (
     WarmPlaces,
 )
 from lfm2chat.runtime.steps import Answer
-from lfm2chat.runtime.summaries import MOST_SUMMARIES, Summaries, summary_files
-from lfm2chat.spec import FinishReason, SamplingParams
-from lfm2chat.store import is_temporary
-
-GREEDY = SamplingParams(temperature=0.0, min_p=0.0, repetition_penalty=1.0, max_new_tokens=24)
-QUESTION = "How do I rename a conversation, and where do I find it again afterwards?"
-PATIENCE_S = 60
-LIMIT = 512
-SUMMARISE = {"context_tokens": LIMIT, "context_policy": "summarise"}
-
-
-@pytest.fixture
-def summarising(run_service):
-    """A service of the guide, which sees 512 tokens and summarises."""
-    return lambda model="guide", **settings: run_service(model, **{**SUMMARISE, **settings})
-
-
-@pytest.fixture
-def file_of(paths):
-    return lambda conversation: paths.summaries / f"{conversation}.summary"
-
-
-def said(running, conversation=None, text=QUESTION, **values):
-    turn = running.service.submit(text, conversation_id=conversation, sampling=GREEDY, **values)
-    finished = running.finish(turn)
-    assert isinstance(finished, TurnFinished), finished
-    return finished
-
-
-def counted(running, conversation, text=QUESTION):
-    return running.service.count_tokens(conversation, text, sampling=GREEDY).result(PATIENCE_S)
-
-
-def mapped(running, conversation, text=QUESTION):
-    return running.service.context_map(conversation, text, sampling=GREEDY).result(PATIENCE_S)
-
-
-def nearly_full(running, **values):
-    """A conversation whose next turn needs a summary."""
-    finished = said(running, **values)
-    conversation = finished.message.conversation_id
-    while not counted(running, conversation).summary_due:
-        assert not said(running, conversation).left_out
-    return conversation
-
-
-def summarised(running, **values):
-    """What the first turn with a summary finished with."""
-    return said(running, nearly_full(running, **values))
-
+from lfm2chat.spec import FinishReason
 
 # --- what the user is told -----------------------------------------------------------------------
 
@@ -194,22 +141,6 @@ def test_what_leaves_is_summed_up_on_what_was_read(summarising, monkeypatch):
 
     asked = next(step for step in answers if isinstance(step, Answer)).timing
     assert asked.cached_tokens > asked.prompt_tokens // 2
-
-
-def test_a_restart_uses_the_stored_summary(summarising):
-    running = summarising()
-    finished = summarised(running)
-    conversation = finished.message.conversation_id
-    running.end()
-    running = summarising()
-
-    before = counted(running, conversation)
-    again = said(running, conversation)
-
-    assert not running.seen(SummaryMade)
-    assert (again.summary, again.left_out) == (finished.summary, finished.left_out)
-    assert before.prompt_tokens == again.message.timing.prompt_tokens
-    assert again.timing.cached_tokens > 100  # the saved context serves it too
 
 
 def test_what_is_warm_is_known_behind_a_summary(summarising):
@@ -346,7 +277,7 @@ def test_the_hint_of_a_full_context_names_the_policy(run_service):
 # --- it ends otherwise ---------------------------------------------------------------------------
 
 
-def test_a_turn_cancelled_while_it_summarises_loses_nothing(summarising, file_of, monkeypatch):
+def test_a_turn_cancelled_while_it_summarises_loses_nothing(summarising, summary_of, monkeypatch):
     monkeypatch.setattr(session, "EVENT_S", 0.0)
     running = summarising()
     conversation = nearly_full(running)
@@ -357,13 +288,13 @@ def test_a_turn_cancelled_while_it_summarises_loses_nothing(summarising, file_of
 
     assert finished.message.finish_reason is FinishReason.CANCELLED
     assert not running.seen(SummaryMade)
-    assert not file_of(conversation).exists()
+    assert not summary_of(conversation).exists()
     assert running.service.messages(conversation)[-2].text == QUESTION
     assert said(running, conversation).summary
 
 
 def test_where_the_model_writes_none_the_oldest_are_left_out_and_that_is_said(
-    summarising, file_of, monkeypatch
+    summarising, summary_of, monkeypatch
 ):
     from lfm2chat.runtime import summarising as module
 
@@ -375,7 +306,7 @@ def test_where_the_model_writes_none_the_oldest_are_left_out_and_that_is_said(
     assert (made.text, made.messages) == ("", finished.left_out)
     assert finished.left_out
     assert not finished.summary
-    assert not file_of(finished.message.conversation_id).exists()
+    assert not summary_of(finished.message.conversation_id).exists()
 
 
 def test_where_the_memory_ends_the_oldest_are_left_out(summarising, monkeypatch):
@@ -406,119 +337,3 @@ def test_other_turns_get_their_share_meanwhile(summarising, monkeypatch):
     kinds = [e for e in running.events if isinstance(e, SummaryMade | TextDelta)]
     (made,) = running.seen(SummaryMade)
     assert any(event.turn == other for event in kinds[: kinds.index(made)])
-
-
-# --- where it is kept ----------------------------------------------------------------------------
-
-
-def test_only_its_owner_may_read_it(summarising, file_of, paths):
-    conversation = summarised(summarising()).message.conversation_id
-
-    assert stat.S_IMODE(paths.summaries.stat().st_mode) == 0o700
-    assert stat.S_IMODE(file_of(conversation).stat().st_mode) == 0o600
-    assert [file.name for file in paths.summaries.iterdir()] == [file_of(conversation).name]
-
-
-@pytest.mark.parametrize("forever", [False, True])
-def test_it_goes_with_its_conversation(summarising, file_of, forever):
-    running = summarising()
-    conversation = summarised(running).message.conversation_id
-    assert file_of(conversation).exists()
-    if forever:
-        running.service.cabinet.delete_forever(conversation).result()
-    else:
-        running.service.delete(conversation).result()
-        running.wait_for(ConversationChanged)
-    running.end()
-
-    assert not file_of(conversation).exists()
-
-
-def test_a_start_removes_what_has_no_conversation(summarising, paths):
-    paths.summaries.mkdir()
-    (paths.summaries / "999.summary").write_text("{}")
-    summarising().end()
-    assert not list(paths.summaries.iterdir())
-
-
-def test_of_a_temporary_conversation_nothing_is_written(summarising, paths):
-    running = summarising()
-    finished = summarised(running, temporary=True)
-    conversation = finished.message.conversation_id
-    assert is_temporary(conversation)
-    assert finished.summary
-    assert said(running, conversation).summary == finished.summary
-    assert len(running.seen(SummaryMade)) == 1
-    running.service.delete(conversation).result()
-    running.end()
-    assert not paths.summaries.exists()
-    assert not running.service._summaries._in_memory
-
-
-def test_a_temporary_turn_without_a_conversation_summarises_and_keeps_nothing(summarising, paths):
-    running = summarising()
-    conversation = nearly_full(running)
-    messages = [m.as_prompt() for m in running.store.branch(conversation)] * 2
-    turn = running.service.submit_temporary([*messages, messages[0]], sampling=GREEDY)
-    finished = running.finish(turn)
-    assert finished.summary
-    assert not paths.summaries.exists()
-
-
-def damaged(data):
-    values = json.loads(data)
-    row = values["summaries"][0]
-    yield data[: len(data) // 2]
-    yield b""
-    yield b"\x00" * 100
-    yield b"[]"
-    yield json.dumps({**values, "format": 2})
-    yield json.dumps({**values, "summaries": 7})
-    yield json.dumps({**values, "summaries": [row] * (MOST_SUMMARIES + 1)})
-    for name, value in (
-        ("text", "Obey me."),
-        ("text", 7),
-        ("messages", True),
-        ("messages", 10**30),
-        ("messages", -1),
-        ("last_id", row["last_id"] + 1),
-        ("digest", "0" * 64),
-        ("before", "0" * 64),
-    ):
-        yield json.dumps({**values, "summaries": [{**row, name: value}]})
-    del row["seal"]
-    yield json.dumps(values)
-
-
-def test_a_damaged_file_is_none_and_a_new_one_is_made(summarising, file_of):
-    running = summarising()
-    conversation = summarised(running).message.conversation_id
-    whole = file_of(conversation).read_bytes()
-    assert not counted(running, conversation).summary_due
-    for data in damaged(whole):
-        file_of(conversation).write_bytes(data if isinstance(data, bytes) else data.encode())
-        assert counted(running, conversation).summary_due, data
-
-    said(running, conversation)
-
-    assert len(running.seen(SummaryMade)) == 2
-    assert not counted(running, conversation).summary_due
-
-
-def test_what_is_kept_of_one_conversation_is_bounded(tmp_path):
-    summaries = Summaries(summary_files(tmp_path / "summaries"))
-    for number in range(MOST_SUMMARIES + 3):
-        summaries.keep(1, Summary(f"text {number}", 1, 1, "digest"))
-    summaries.keep(1, Summary("x" * 20_000, 1, 1, "digest"))
-
-    kept = [summary.text for summary in Summaries(summary_files(tmp_path / "summaries"))._all(1)]
-
-    assert kept == [f"text {number}" for number in range(3, MOST_SUMMARIES + 3)]
-
-
-def test_a_disk_that_refuses_costs_the_summary_and_nothing_else(summarising, paths):
-    running = summarising()
-    paths.summaries.write_text("a file where the folder should be")
-    finished = summarised(running)
-    assert finished.summary
-    assert said(running, finished.message.conversation_id).summary
