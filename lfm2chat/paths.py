@@ -76,6 +76,11 @@ class Paths:
         return self.cache / "contexts"
 
     @property
+    def summaries(self) -> Path:
+        """The folder with summaries of stored conversations: conversation data too."""
+        return self.cache / "summaries"
+
+    @property
     def config_file(self) -> Path:
         """The settings, as TOML."""
         return self.config / "config.toml"

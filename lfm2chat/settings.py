@@ -65,8 +65,9 @@ SCHEMA: tuple[Setting, ...] = (
     Setting(
         "context_policy",
         str,
-        "When a conversation is full: stop and say so, or roll (leave the oldest half out).",
-        choices=("stop", "roll"),
+        "When a conversation is full: stop and say so, roll (leave the oldest half out), or"
+        " summarise (the model sees its own summary of that).",
+        choices=("stop", "roll", "summarise"),
     ),
     Setting(
         "saved_context_mb",

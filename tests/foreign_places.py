@@ -15,6 +15,7 @@ from typing import Any
 from textual.events import Paste
 
 from lfm2chat.chat.attachments import Attachment
+from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import MessageStatus
 from lfm2chat.runtime.events import (
     DownloadFinished,
@@ -243,6 +244,16 @@ async def _others(
     for key in ("home", "end"):
         await pilot.press(key)
         yield "tree"
+    await pilot.press("escape")
+    await wait(pilot, lambda: app.screen is app.chat)
+    service.context = ContextMap(
+        9, (), 9, 99, 9, 999, left_out=2, fits=True, summary=" ".join(texts), summary_tokens=81
+    )
+    await app.run_action("context", app.chat)
+    await wait(pilot, lambda: app.screen.query("#context-summary"))
+    for key in ("home", "end"):
+        await pilot.press(key)
+        yield "context"
     await pilot.press("escape")
     await wait(pilot, lambda: app.screen is app.chat)
     app.push_screen(LinkScreen(f"http://e.org/{' '.join(texts)}"))

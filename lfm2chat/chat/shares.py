@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lfm2chat.chat.attachments import Attachment, attachment_spans
+from lfm2chat.chat.summaries import split_system, summarised
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.turns import PromptMessage, Role
 
@@ -32,8 +33,8 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class ContextMap:
-    """What fills the context: ``system_tokens``, the shares that are seen and ``template_tokens``
-    are ``prompt_tokens``.
+    """What fills the context: ``system_tokens``, ``summary_tokens``, the shares that are seen and
+    ``template_tokens`` are ``prompt_tokens``.
 
     Attributes:
         system_tokens: Of the system prompt.
@@ -44,6 +45,9 @@ class ContextMap:
         limit: Tokens that prompt and answer may have together.
         left_out: Messages at the beginning that the model would not see.
         fits: Whether there is room for all that is seen, and the answer.
+        summary: What the model is shown in place of those that are left out, if anything.
+        summary_tokens: Of it, with the lines around it.
+        summary_due: Whether a new one is made before the next answer, since all this does not fit.
     """
 
     system_tokens: int
@@ -54,6 +58,9 @@ class ContextMap:
     limit: int
     left_out: int
     fits: bool
+    summary: str = ""
+    summary_tokens: int = 0
+    summary_due: bool = False
 
 
 def map_context(
@@ -65,8 +72,11 @@ def map_context(
     drafted: bool,
     reserved: int,
     limit: int,
+    summary: str = "",
+    summary_due: bool = False,
 ) -> ContextMap:
-    """The map of ``messages``, of which the first ``left_out`` after the system are not seen.
+    """The map of ``messages``, of which the first ``left_out`` after the system are not seen, but
+    for the ``summary`` that stands for them.
 
     ``files`` are those of each message after the system. ``drafted``: the last message is to be
     answered.
@@ -74,31 +84,36 @@ def map_context(
     Raises:
         TemplateError, TokenizerError: From the template.
     """
-    system = int(bool(messages) and messages[0].role is Role.SYSTEM)
-    seen = [*messages[:system], *messages[system + left_out :]]
+    system, rest = split_system(messages)
+    head = messages[: len(messages) - len(rest)]
+    seen = [*head, *rest[left_out:]]
+    if summary:
+        seen = [*summarised(messages, summary, left_out)]
+    before = len(seen) - len(rest[left_out:])
     tokens = template.trace(seen, add_generation_prompt=drafted)
-    starts: list[list[int]] = [[] for _ in messages]
+    told: list[int] = []
+    starts: list[list[int]] = [[] for _ in rest]
     own = 0
     for token in tokens:
         if token.message is None:
             own += 1
+        elif token.message < before:
+            told.append(token.start)
         else:
-            skipped = left_out if token.message >= system else 0
-            starts[token.message + skipped].append(token.start)
-    for number in range(system, system + left_out):
-        text = messages[number].text
+            starts[token.message - before + left_out].append(token.start)
+    for number in range(left_out):
+        text = rest[number].text
         starts[number] = [start for _, start in template.tokenizer.plain_offsets(text)]
     shares = []
-    for number, (message, places) in enumerate(
-        zip(messages[system:], starts[system:], strict=True)
-    ):
+    for number, (message, places) in enumerate(zip(rest, starts, strict=True)):
         ends = attachment_spans(message.text, files[number] if number < len(files) else ())
         counts = [0] * (len(ends) + 1)
         for place in places:
             counts[sum(end <= place for end in ends)] += 1
         shares.append(Share(message.role, counts[-1], tuple(counts[:-1]), number >= left_out))
+    own_prompt = sum(start < len(system) for start in told) if summary else len(told)
     return ContextMap(
-        system_tokens=len(starts[0]) if system else 0,
+        system_tokens=own_prompt,
         shares=tuple(shares),
         template_tokens=own,
         prompt_tokens=len(tokens),
@@ -106,4 +121,7 @@ def map_context(
         limit=limit,
         left_out=left_out,
         fits=len(tokens) <= limit - reserved,
+        summary=summary,
+        summary_tokens=len(told) - own_prompt,
+        summary_due=summary_due,
     )

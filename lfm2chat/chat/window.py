@@ -8,6 +8,7 @@ from typing import Final
 
 from lfm2chat.chat.prompt import Prompt
 from lfm2chat.chat.template import ChatTemplate
+from lfm2chat.chat.tokenizer import Tokenizer
 from lfm2chat.chat.turns import PromptMessage, Role
 from lfm2chat.errors import ContextFullError
 
@@ -20,11 +21,15 @@ _CHARS_PER_TOKEN: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The messages that fit, their prompt, and how many older messages were left out."""
+    """The messages that fit, their prompt, and how many older messages were left out.
+
+    ``summary`` is what the system's message says in place of those, if anything.
+    """
 
     messages: tuple[PromptMessage, ...]
     prompt: Prompt
     left_out: int
+    summary: str = ""
 
 
 def fit(
@@ -60,6 +65,12 @@ def fit(
     return found
 
 
+def message_tokens(message: PromptMessage, tokenizer: Tokenizer) -> int:
+    """About how many tokens a message takes, with what the template puts round it."""
+    own = message.tokenizer_hash == tokenizer.hash and message.token_ids
+    return len(own or tokenizer.encode_plain(message.text)) + _FRAME_TOKENS
+
+
 def _estimate(
     system: Sequence[PromptMessage],
     rest: Sequence[PromptMessage],
@@ -75,9 +86,7 @@ def _estimate(
     """
 
     def count(message: PromptMessage) -> int:
-        own = message.tokenizer_hash == template.tokenizer.hash and message.token_ids
-        ids = own or template.tokenizer.encode_plain(message.text)
-        return len(ids) + _FRAME_TOKENS
+        return message_tokens(message, template.tokenizer)
 
     last = len(starts) - 1
     if rest and (needed := count(rest[starts[last]])) > limit:

@@ -23,6 +23,7 @@ from lfm2chat.paths import Paths
 from lfm2chat.runtime.machine import read_machine
 from lfm2chat.runtime.models import available_models
 from lfm2chat.runtime.saved_files import SavedFiles
+from lfm2chat.runtime.summaries import summary_files
 from lfm2chat.settings import Settings, read_settings
 from lfm2chat.spec.free_memory import available_memory_bytes
 
@@ -85,6 +86,8 @@ def _folders(paths: Paths) -> Iterator[tuple[str, str]]:
     yield "settings", _size_of(paths.config_file)
     yield "log file", _size_of(paths.log_file)
     yield "saved contexts", _saved_contexts(paths)
+    count = len(summary_files(paths.summaries).files())
+    yield "summaries", f"{paths.summaries} ({count} of conversations)"
     yield "free disk", f"{shutil.disk_usage(paths.data).free / 1e9:.1f} GB"
 
 

@@ -21,6 +21,7 @@ from lfm2chat.runtime.events import (
     ModelPacking,
     SaveFailed,
     StoreNotice,
+    SummaryMade,
     TextDelta,
     TurnFailed,
     TurnFinished,
@@ -194,6 +195,8 @@ class _Dialogue:
                 case TurnFailed(turn=number) as failed if number == turn:
                     self._print_newline()
                     return _tell(failed)
+                case SummaryMade(turn=number) as made if number == turn:
+                    _tell_summary(made)
                 case SaveFailed(message=message, hint=hint):
                     narrate(f"lfm2chat: not saved: {message} {hint}")
                 case _:
@@ -232,6 +235,15 @@ def _tell(failed: ModelFailed | TurnFailed) -> int:
     if failed.hint:
         narrate(f"  {failed.hint}")
     return failed.exit_code
+
+
+def _tell_summary(made: SummaryMade) -> None:
+    """Say on stderr what the model sees of the messages that do not fit any more."""
+    which = f"the first {made.messages} messages"
+    if made.text:
+        narrate(f"lfm2chat: instead of {which} the model sees this summary: {made.text}")
+    else:
+        narrate(f"lfm2chat: {which} do not fit and are left out: the model wrote no summary")
 
 
 def _question(question: str | None) -> str:

@@ -21,6 +21,7 @@ from lfm2chat.chat.turns import Message
 from lfm2chat.cli.process import exit_codes, narrate, prepare_folders
 from lfm2chat.errors import UsageError
 from lfm2chat.runtime.saved_files import SavedFiles
+from lfm2chat.runtime.summaries import summary_files
 from lfm2chat.store import Store
 from lfm2chat.store.archive import Tree, archive_lines
 from lfm2chat.store.backups import back_up
@@ -183,6 +184,7 @@ def delete_command(
         else:
             store.trash_conversation(number).result()
         SavedFiles(paths.contexts, 0).forget(number)
+        summary_files(paths.summaries).forget(number)
     narrate(f"{title}: deleted for ever" if forever else f"{title}: in the trash")
     if not forever:
         narrate(f"  `lfm2chat conversations restore {number}` brings it back")

@@ -56,7 +56,8 @@ class ChatModel:
             SettingsError: A sampling parameter out of range.
             ModelError: The messages cannot be rendered or fill the context.
         """
-        from lfm2chat.runtime.generation import Writing, answer  # torch
+        from lfm2chat.runtime.generation import answer  # torch
+        from lfm2chat.runtime.steps import Writing
 
         prompt = [_prompt_message(message) for message in messages]
         if not prompt:

@@ -21,6 +21,8 @@ from lfm2chat.runtime.events import (
     PrefillProgress,
     SaveFailed,
     StoreNotice,
+    SummaryMade,
+    SummaryProgress,
     TextDelta,
     TurnAccepted,
     TurnFailed,
@@ -37,7 +39,15 @@ ENDINGS = {
     FinishReason.CONTEXT: "ended because the context is full: /new starts a new conversation",
 }
 
-OfTurn = TurnAccepted | PrefillProgress | TextDelta | TurnFinished | TurnFailed
+OfTurn = (
+    TurnAccepted
+    | SummaryProgress
+    | SummaryMade
+    | PrefillProgress
+    | TextDelta
+    | TurnFinished
+    | TurnFailed
+)
 
 
 class Following(PlainBase):
@@ -80,12 +90,15 @@ class Following(PlainBase):
         self, turn: int, turns: Sequence[int], held: dict[int, deque[OfTurn]], number: str
     ) -> None:
         reading: PrefillProgress | None = None
-        heard = False
+        heard = summarising = False
         while True:
             event = self._next_of(turn, turns, held, reading)
             match event:
                 case TurnAccepted():
                     self._accepted(event, number)
+                case SummaryProgress() | SummaryMade():
+                    self._say_summary(event, begun=summarising)
+                    summarising = True
                 case PrefillProgress():
                     reading = event
                     continue
@@ -102,6 +115,16 @@ class Following(PlainBase):
                     self._fail(event.message, event.hint, event.exit_code)
                     return
             reading = None
+
+    def _say_summary(self, event: SummaryProgress | SummaryMade, *, begun: bool) -> None:
+        """Say that a summary is made, once, and what it says."""
+        if isinstance(event, SummaryProgress):
+            if not begun:
+                self._say(f"summarising the first {event.messages} messages ...")
+            return
+        self._say(wording.summary_made(event))
+        if event.text:
+            self._say(f"Summary: {event.text}")
 
     def _say_piece(self, piece: str) -> None:
         """Say what of a piece belongs to the answer; of a thought only that there is one."""
@@ -130,6 +153,8 @@ class Following(PlainBase):
                         self._service.cancel(number)
                 case (
                     TurnAccepted()
+                    | SummaryProgress()
+                    | SummaryMade()
                     | PrefillProgress()
                     | TextDelta()
                     | TurnFinished()
@@ -155,8 +180,10 @@ class Following(PlainBase):
             self._say(f"({how})")
         elif not heard:
             self._say("(nothing was added)")
-        if event.left_out:
-            left_out = count_of(event.left_out, "message")
+        left_out = count_of(event.left_out, "message")
+        if event.summary:
+            self._say(f"(a summary stood for {left_out} at the beginning: /context says it)")
+        elif event.left_out:
             self._say(f"({left_out} at the beginning did not fit and were not read)")
 
     def _say_what_takes_long(self, reading: PrefillProgress | None) -> None:

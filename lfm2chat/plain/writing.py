@@ -83,8 +83,13 @@ class WritingCommands(Following):
             f"{count.prompt_tokens} of {count.limit} tokens, "
             f"{count.reserved} of them kept free for the answer."
         )
-        if count.left_out:
-            self._say(f"{count_of(count.left_out, 'message')} at the beginning would not be read.")
+        left_out = count_of(count.left_out, "message")
+        if count.summary_due:
+            self._say(f"At most: a summary of {left_out} at the beginning would be made first.")
+        elif count.summarised:
+            self._say(f"A summary stands for {left_out} at the beginning.")
+        elif count.left_out:
+            self._say(f"{left_out} at the beginning would not be read.")
         if not count.fits:
             self._say("It does not fit: /new starts a new conversation.")
 
@@ -97,6 +102,10 @@ class WritingCommands(Following):
         self._say(f"{shown.prompt_tokens} of {shown.limit} tokens are used:")
         if shown.system_tokens:
             self._say(f"System prompt: {shown.system_tokens}")
+        if shown.summary:
+            first = count_of(shown.left_out, "message")
+            self._say(f"Summary of {first} at the beginning: {shown.summary_tokens}")
+            self._say(shown.summary)
         # The map leaves out answers without text, as the prompt does.
         kept = [
             (at, one)

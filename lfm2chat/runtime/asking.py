@@ -18,6 +18,7 @@ from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.window import Window
 from lfm2chat.runtime.commands import Command, Prime, Score
 from lfm2chat.runtime.counting import Asked, Draft, PromptCounter, TokenCount
+from lfm2chat.runtime.summaries import Summaries
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 from lfm2chat.store import Store, is_temporary
@@ -26,12 +27,14 @@ from lfm2chat.store import Store, is_temporary
 class BesideTurns(ABC):
     """Asks the worker, and a thread that counts; whoever inherits knows stores and the worker."""
 
-    def __init__(self, *, models_folder: Path, settings: Settings) -> None:
+    def __init__(self, *, models_folder: Path, settings: Settings, summaries: Summaries) -> None:
         self._settings = settings
         self._request_numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._requests: dict[int, Score] = {}
-        self._counter = PromptCounter(models_folder=models_folder, settings=settings)
+        self._counter = PromptCounter(
+            models_folder=models_folder, settings=settings, summaries=summaries
+        )
 
     @property
     @abstractmethod

@@ -7,13 +7,14 @@ by the worker's thread alone. Importing it costs no torch: the sequences do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lfm2chat.runtime.commands import Prime, RunTurn, Score
 from lfm2chat.runtime.events import Event, ScoreEnded
 from lfm2chat.runtime.models import GUIDE
 from lfm2chat.runtime.scheduler import Priority, Scheduler
+from lfm2chat.runtime.summaries import Summaries
 from lfm2chat.settings import Settings
 from lfm2chat.store import Store
 
@@ -33,12 +34,15 @@ MOST_TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """A loaded model with its contexts, live and saved, and where its prompts' messages end."""
+    """A loaded model with its contexts, live and saved, where its prompts' messages end, and the
+    summaries, which all models share.
+    """
 
     loaded: LoadedModel
     contexts: WarmContexts
     saved: SavedContexts | None
     places: Places
+    summaries: Summaries = field(default_factory=Summaries)
 
 
 @dataclass(slots=True)
@@ -147,6 +151,7 @@ class Beside:
                 command,
                 memory.loaded,
                 memory.contexts,
+                memory.summaries,
                 settings=self._settings,
                 emit=self._emit,
                 urgent=self._urgent,

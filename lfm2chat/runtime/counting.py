@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,24 @@ from typing import Any
 from lfm2chat.chat.attachments import Attachment, with_attachments
 from lfm2chat.chat.remembering import RememberingTokenizer
 from lfm2chat.chat.shares import ContextMap, map_context
+from lfm2chat.chat.summaries import Summary
 from lfm2chat.chat.template import ChatTemplate
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, PromptMessage, Role
 from lfm2chat.chat.window import Window
 from lfm2chat.errors import ContextFullError
 from lfm2chat.modelfiles import open_folder
 from lfm2chat.runtime.fitting import (
+    Known,
     Sight,
+    SummaryDue,
+    branch_prompt,
     context_limit,
-    fit_window,
-    prompt_of,
+    fit_by_policy,
     recommended,
     reserved_tokens,
 )
 from lfm2chat.runtime.models import resolve_model
+from lfm2chat.runtime.summaries import Summaries
 from lfm2chat.runtime.text_parts import read_text_parts
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
@@ -50,6 +55,8 @@ class TokenCount:
         reserved: Of them, those kept free for the answer.
         left_out: Earlier messages that the model would not see.
         fits: Whether the turn would be answered.
+        summarised: Whether it would see a summary of those.
+        summary_due: Whether that is still to be made: ``prompt_tokens`` are what it takes at most.
     """
 
     prompt_tokens: int
@@ -57,6 +64,8 @@ class TokenCount:
     reserved: int
     left_out: int
     fits: bool
+    summarised: bool = False
+    summary_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,9 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the model would be asked, by its own tokens."""
+    """What the model would be asked, by its own tokens; ``known`` finds what stands for the
+    beginning of it.
+    """
 
     sight: Sight
     sampling: SamplingParams
@@ -86,6 +97,7 @@ class Asked:
     messages: tuple[PromptMessage, ...]
     files: tuple[Attachment, ...]
     drafted: bool
+    known: Known
 
 
 class _Superseded(Exception):  # noqa: N818  # no error: never seen outside this module
@@ -102,9 +114,10 @@ class _Job:
 class PromptCounter:
     """Counts on a thread that starts with the first question. Any thread may ask."""
 
-    def __init__(self, *, models_folder: Path, settings: Settings) -> None:
+    def __init__(self, *, models_folder: Path, settings: Settings, summaries: Summaries) -> None:
         self._models_folder = models_folder
         self._settings = settings
+        self._summaries = summaries
         self._jobs: dict[tuple[str, int | None], _Job] = {}
         self._changed = threading.Condition()
         self._closed = False
@@ -127,8 +140,16 @@ class PromptCounter:
         return self._ask("map", draft, self._map)
 
     def prompt(self, draft: Draft, then: Callable[[Asked, Window], None]) -> Future[Any]:
-        """Call ``then`` on the thread with what the turn would read; not where it does not fit."""
-        return self._ask("prompt", draft, lambda asked: then(asked, self._window(asked)))
+        """Call ``then`` on the thread with what the turn would read; not where it does not fit, or
+        a summary is due first.
+        """
+
+        def tell(asked: Asked) -> None:
+            window = self._window(asked)
+            if isinstance(window, Window):
+                then(asked, window)
+
+        return self._ask("prompt", draft, tell)
 
     def close(self, timeout_s: float = 1.0) -> None:
         """End the thread; what is not answered by then gets None."""
@@ -194,13 +215,25 @@ class PromptCounter:
             conversation, branch = self._read(draft.store, draft.conversation_id)
             system = conversation.system_prompt
             sampling = sampling or conversation.sampling
-        messages = prompt_of(branch, system)
+        numbers, shown = branch_prompt(branch, system)
+        messages = tuple(shown)
         drafted = bool(draft.text or draft.attachments)
         if drafted:
             text = with_attachments(draft.text, draft.attachments)
             messages = (*messages, PromptMessage(Role.USER, text))
         sampling = sampling or self._settings.sampling_over(advice)
-        return Asked(sight, sampling, branch, messages, draft.attachments, drafted)
+        known = self._known(draft.conversation_id, numbers)
+        return Asked(sight, sampling, branch, messages, draft.attachments, drafted, known)
+
+    def _known(self, conversation_id: int | None, numbers: Sequence[int | None]) -> Known:
+        ids = [number for number in numbers if number is not None]
+
+        def find(messages: Sequence[PromptMessage]) -> Summary | None:
+            if conversation_id is None:
+                return None
+            return self._summaries.find(conversation_id, ids, messages)
+
+        return find
 
     def _read(self, store: Store, number: int) -> tuple[Conversation, tuple[Message, ...]]:
         # A draft is saved while it is typed: that alone is no reason to read everything again.
@@ -224,9 +257,11 @@ class PromptCounter:
             self._sight = Sight(entry.name, template, limit), recommended(entry, opened), tokenizer
         return self._sight
 
-    def _window(self, asked: Asked) -> Window:
-        roll = self._settings.context_policy == "roll"
-        return fit_window(asked.sight, asked.messages, asked.sampling, roll=roll)
+    def _window(self, asked: Asked) -> Window | SummaryDue:
+        policy = self._settings.context_policy
+        return fit_by_policy(
+            asked.sight, asked.messages, asked.sampling, policy=policy, known=asked.known
+        )
 
     def _count(self, asked: Asked) -> TokenCount:
         template, limit = asked.sight.template, asked.sight.context_tokens
@@ -240,13 +275,22 @@ class PromptCounter:
         except ContextFullError:
             needed = len(template.build(asked.messages).ids)
             return TokenCount(needed, limit, reserved, 0, fits=False)
-        return TokenCount(len(window.prompt.ids), limit, reserved, window.left_out, fits=True)
+        if isinstance(window, SummaryDue):
+            told = TokenCount(window.prompt_tokens, limit, reserved, window.covers, fits=True)
+            return replace(told, summarised=True, summary_due=True)
+        told = TokenCount(len(window.prompt.ids), limit, reserved, window.left_out, fits=True)
+        return replace(told, summarised=bool(window.summary))
 
     def _map(self, asked: Asked) -> ContextMap:
-        try:
-            left_out = self._window(asked).left_out
-        except ContextFullError:
-            left_out = 0
+        left_out, summary, due = 0, "", False
+        with suppress(ContextFullError):
+            match self._window(asked):
+                case Window(left_out=left_out, summary=summary):
+                    pass
+                case SummaryDue(before=before):
+                    due = True
+                    if before is not None:
+                        left_out, summary = before.messages, before.text
         limit = asked.sight.context_tokens
         files = [m.attachments for m in asked.branch if m.text or m.role is not Role.ASSISTANT]
         return map_context(
@@ -254,6 +298,8 @@ class PromptCounter:
             template=asked.sight.template,
             files=[*files, asked.files],
             left_out=left_out,
+            summary=summary,
+            summary_due=due,
             drafted=asked.drafted,
             reserved=reserved_tokens(limit, asked.sampling),
             limit=limit,

@@ -1,9 +1,9 @@
 """What the worker tells: past facts, frozen, plain data; nothing of torch crosses this border.
 
 Emitted from the worker thread, the store's writer thread or a download's, in order for one turn:
-``TurnAccepted``, ``PrefillProgress``..., ``TextDelta``..., then one of ``TurnFinished`` or
-``TurnFailed``. Text in events is raw: whoever shows it passes it through
-:func:`lfm2chat.chat.text.safe`.
+``TurnAccepted``, ``SummaryProgress``... and ``SummaryMade`` where a summary is made,
+``PrefillProgress``..., ``TextDelta``..., then one of ``TurnFinished`` or ``TurnFailed``. Text in
+events is raw: whoever shows it passes it through :func:`lfm2chat.chat.text.safe`.
 """
 
 from __future__ import annotations
@@ -120,6 +120,29 @@ class TurnAccepted:
 
 
 @dataclass(frozen=True, slots=True)
+class SummaryProgress:
+    """The context is full: before it answers, the model writes a summary of the first ``messages``;
+    ``share`` of that (0 to 1) is done.
+    """
+
+    turn: int
+    messages: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryMade:
+    """From now on ``text`` stands for the first ``messages`` in what the model is shown.
+
+    It is empty where the model wrote none: they are left out instead.
+    """
+
+    turn: int
+    messages: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class PrefillProgress:
     """``done`` of ``total`` prompt tokens are in the cache; ``cached`` were there before."""
 
@@ -147,7 +170,8 @@ class TextDelta:
 @dataclass(frozen=True, slots=True)
 class TurnFinished:
     """The answer is complete and committed: ``message`` is the stored state, ``timing`` and
-    ``finish_reason`` in it are set. ``left_out`` earlier messages did not fit the context.
+    ``finish_reason`` in it are set. ``left_out`` earlier messages did not fit the context;
+    ``summary`` is what the model was shown in their place, if anything.
     """
 
     turn: int
@@ -155,6 +179,7 @@ class TurnFinished:
     timing: Timing
     context_used: int
     left_out: int = 0
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +290,8 @@ Event = (
     | DownloadFinished
     | DownloadEnded
     | TurnAccepted
+    | SummaryProgress
+    | SummaryMade
     | PrefillProgress
     | TextDelta
     | TurnFinished

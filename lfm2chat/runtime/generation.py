@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lfm2chat.chat.detokenize import StreamingDetokenizer
@@ -28,6 +28,7 @@ from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.primed import Primed
 from lfm2chat.runtime.repetition import repeats_endlessly
 from lfm2chat.runtime.saved import SavedContexts, find_context
+from lfm2chat.runtime.steps import Answer, Fit, Reading, Step, Waiting, Writing
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams, Timing
 
@@ -35,59 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEED_BITS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """``done`` of ``total`` prompt tokens are in the cache, ``cached`` were there before."""
-
-    done: int
-    total: int
-    cached: int
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Nothing was done: another answer reads the same beginning now, and this one will share it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """One more token was drawn; ``text`` is what it makes visible, often empty.
-
-    ``unread`` is that answer while its token waits to be read by the model: whoever drives several
-    answers may read those of all in one pass before the next step. None after the last token.
-    """
-
-    text: str
-    generated_tokens: int
-    decode_s: float
-    context_used: int
-    unread: Decoding | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The whole answer. ``token_ids`` are empty where they say more than ``text`` does.
-
-    Of an answer that goes on after a beginning, text and ids are with that beginning, ``timing``
-    counts what is new. ``seen_ids`` are all that the model saw, the answer's own at their end;
-    ``ends`` are those of the prompt.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    finish_reason: FinishReason
-    sampling: SamplingParams
-    seed: int
-    timing: Timing
-    context_used: int
-    left_out: int
-    seen_ids: tuple[int, ...]
-    ends: tuple[tuple[int, int], ...]
-
-
-Step = Reading | Waiting | Writing | Answer
 
 
 def answer(
@@ -98,6 +46,7 @@ def answer(
     sampling: SamplingParams,
     beginning: PromptMessage | None = None,
     roll: bool = False,
+    fitting: Fit | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     conversation_id: int | None = None,
     saved: SavedContexts | None = None,
@@ -107,6 +56,7 @@ def answer(
     """Answer the last of ``messages``; the last step is an :class:`Answer`.
 
     With a ``beginning`` the answer goes on after that text. It is told only in the last step.
+    ``fitting`` makes the messages fit where that takes steps of its own; else ``roll`` says how.
 
     A cancelled answer ends with what was written. ``contexts`` gets the cache back however the
     generator ends, also when it is closed early. With ``saved``, which is for a stored
@@ -123,8 +73,15 @@ def answer(
     """
     sampling = _seeded(sampling)
     begun = loaded.template.beginning_ids(beginning) if beginning is not None else ()
-    window = fit_window(loaded.sight, messages, sampling, roll=roll, begun=begun)
     started = time.monotonic()
+    if fitting is None:
+        window = fit_window(loaded.sight, messages, sampling, roll=roll, begun=begun)
+    else:
+        fitted = yield from fitting(messages, sampling, begun)
+        if fitted is None:
+            yield _unread(sampling, beginning, begun)
+            return
+        window = fitted
     while contexts.is_coming(window.prompt.ids) and not cancelled():
         yield Waiting()
     reading_from = time.monotonic()
@@ -146,6 +103,24 @@ def answer(
         # A pass that failed may have left numbers behind that nobody should keep.
         if saved is not None and conversation_id is not None and run.answered:
             saved.note(conversation_id, context)
+
+
+def _unread(
+    sampling: SamplingParams, beginning: PromptMessage | None, begun: tuple[int, ...]
+) -> Answer:
+    """What a turn ends with that was cancelled before anything was read for it."""
+    return Answer(
+        text=beginning.text if beginning is not None else "",
+        token_ids=begun,
+        finish_reason=FinishReason.CANCELLED,
+        sampling=sampling,
+        seed=sampling.seed or 0,
+        timing=Timing(),
+        context_used=0,
+        left_out=0,
+        seen_ids=(),
+        ends=(),
+    )
 
 
 def _seeded(sampling: SamplingParams) -> SamplingParams:
@@ -316,4 +291,5 @@ class _Run:
             left_out=self._window.left_out,
             seen_ids=(*self._prompt.ids, *self._ids),
             ends=self._prompt.ends,
+            summary=self._window.summary,
         )

@@ -26,7 +26,7 @@ class Kind(StrEnum):
     """Made again, in seconds, when the model is used next."""
 
     CONTEXTS = "saved contexts"
-    """What the model has read; read again when the conversation goes on."""
+    """What the model has read, and its summaries; made again when the conversation goes on."""
 
     PARTIAL = "partial downloads"
     """The next download of that model begins anew."""
@@ -58,7 +58,7 @@ def find_everything(paths: Paths) -> list[tuple[Path, int]]:
     known = [
         store, *store.parent.glob(f"{store.name}-*"),
         *store.parent.glob(f"{store.name}.corrupt-*"), store.parent / "backups", paths.models,
-        paths.packed, paths.contexts, paths.kernels, paths.machine,
+        paths.packed, paths.contexts, paths.summaries, paths.kernels, paths.machine,
         paths.config_file, paths.user_themes, paths.copied,
         *paths.log.glob(f"{paths.log_file.name}*"),
     ]  # fmt: skip
@@ -104,6 +104,7 @@ def _packed(paths: Paths) -> Iterator[Path]:
 
 def _contexts(paths: Paths) -> Iterator[Path]:
     yield from paths.contexts.glob("*.cache*")
+    yield from paths.summaries.glob("*.summary*")
 
 
 def _partial(paths: Paths) -> Iterator[Path]:

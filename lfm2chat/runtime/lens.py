@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from lfm2chat.chat.detokenize import text_pieces
+from lfm2chat.chat.summaries import Summary, split_system
 from lfm2chat.chat.turns import Message, MessageStatus, PromptMessage, Role
+from lfm2chat.chat.window import Window
 from lfm2chat.engine import ScoredToken, prefill, score
 from lfm2chat.errors import Lfm2ChatError, UsageError
 from lfm2chat.runtime.commands import Score
 from lfm2chat.runtime.events import Event, LensToken, OtherToken, Scored, ScoreEnded
-from lfm2chat.runtime.fitting import fit_window, prompt_of
+from lfm2chat.runtime.fitting import branch_prompt, fit_summarised, fit_window
 from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.scheduler import Priority
+from lfm2chat.runtime.summaries import Summaries
 from lfm2chat.runtime.warm import WarmContext, WarmContexts
 from lfm2chat.settings import Settings
+from lfm2chat.spec import SamplingParams
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +47,7 @@ class LensSequence:
         command: Score,
         loaded: LoadedModel,
         contexts: WarmContexts,
+        summaries: Summaries,
         *,
         settings: Settings,
         emit: Callable[[Event], None],
@@ -51,6 +57,7 @@ class LensSequence:
         self._command = command
         self._loaded = loaded
         self._contexts = contexts
+        self._summaries = summaries
         self._settings = settings
         self._emit = emit
         self._urgent = urgent
@@ -84,11 +91,11 @@ class LensSequence:
     def _run(self) -> Generator[None]:
         # 1. What was read, and what was written.
         command = self._command
-        branch, messages = self._stored()
+        branch, numbers, messages = self._stored()
         message = branch[-1]
         ids, pieces = self._tokens_of(message)
         sampling = message.sampling or self._settings.sampling_over(self._loaded.recommended)
-        window = fit_window(self._loaded.sight, messages, sampling, roll=True)
+        window = self._window(numbers, messages, sampling)
         # 2. Read the prompt, where no context holds it.
         context = self._contexts.twin(window.prompt.ids) or WarmContext(self._loaded.new_cache())
         logits = yield from self._read(window.prompt.ids, context)
@@ -113,8 +120,23 @@ class LensSequence:
         tokens = tuple(map(self._token, pieces, scored))
         self._emit(Scored(command.request, command.message_id, self._loaded.name, tokens))
 
-    def _stored(self) -> tuple[Sequence[Message], Sequence[PromptMessage]]:
-        """The branch up to the answer, and what the model was asked."""
+    def _window(
+        self, ids: Sequence[int], messages: Sequence[PromptMessage], sampling: SamplingParams
+    ) -> Window:
+        """What of ``messages`` the model read: with the first summary that made it fit, if any."""
+        sight, rest = self._loaded.sight, split_system(messages)[1]
+        if self._settings.context_policy == "summarise":
+            for summary in self._summaries.all_of(self._command.conversation_id, ids, rest):
+                known = partial(_the_one, summary)
+                window = fit_summarised(sight, messages, sampling, known=known)
+                if isinstance(window, Window):
+                    return window
+        return fit_window(sight, messages, sampling, roll=True)
+
+    def _stored(
+        self,
+    ) -> tuple[Sequence[Message], Sequence[int], Sequence[PromptMessage]]:
+        """The branch up to the answer, and what the model was asked, with its numbers."""
         store, number = self._command.store, self._command.conversation_id
         conversation = store.conversation(number)
         branch = store.branch(number, tip_id=self._command.message_id)
@@ -123,7 +145,8 @@ class LensSequence:
             raise UsageError("this is no answer of a model", hint="choose one of its answers")
         if message.status is MessageStatus.WRITING:
             raise UsageError("this answer is still being written", hint="wait, or stop it first")
-        return branch, prompt_of(branch[:-1], conversation.system_prompt)
+        numbers, messages = branch_prompt(branch[:-1], conversation.system_prompt)
+        return branch, [number for number in numbers if number is not None], messages
 
     def _tokens_of(self, message: Message) -> tuple[Sequence[int], Sequence[str]]:
         """The ids of an answer and the piece of its text that each of them completes.
@@ -191,3 +214,7 @@ def _cut(text: str, pieces: Sequence[str]) -> list[str]:
         cut.append(text[start : start + len(piece)])
         start += len(piece)
     return cut
+
+
+def _the_one(summary: Summary, _: Sequence[PromptMessage]) -> Summary:
+    return summary

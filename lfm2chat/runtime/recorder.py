@@ -13,7 +13,7 @@ from dataclasses import replace
 from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.events import Event, SaveFailed
-from lfm2chat.runtime.generation import Answer
+from lfm2chat.runtime.steps import Answer
 from lfm2chat.store import Store
 
 FLUSH_S = 0.25

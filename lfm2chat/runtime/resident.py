@@ -20,6 +20,7 @@ from lfm2chat.runtime.events import Event, ModelPacking, WarmPlaces
 from lfm2chat.runtime.models import ModelEntry, packed_place
 from lfm2chat.runtime.places import Places
 from lfm2chat.runtime.saved_files import SavedFiles
+from lfm2chat.runtime.summaries import Summaries
 from lfm2chat.settings import Settings
 from lfm2chat.store import Store, is_temporary
 
@@ -58,6 +59,7 @@ class Residents:
         packed_folder: Path | None,
         kernel_trials: Path | None,
         saved_files: SavedFiles | None,
+        summaries: Summaries,
         emit: Callable[[Event], None],
         leaving: Callable[[], None],
     ) -> None:
@@ -65,6 +67,7 @@ class Residents:
         self._packed_folder = packed_folder
         self._kernel_trials = kernel_trials
         self._saved_files = saved_files
+        self._summaries = summaries
         self._emit = emit
         self._leaving = leaving
         self._residents: dict[str, Resident] = {}
@@ -131,7 +134,7 @@ class Residents:
         contexts = WarmContexts()
         saved = SavedContexts(self._saved_files, loaded) if self._saved_files is not None else None
         turns = Turns(loaded, contexts, others_write=lambda: self._others_write(turns))
-        memory = InMemory(loaded, contexts, saved, Places())
+        memory = InMemory(loaded, contexts, saved, Places(), self._summaries)
         resident = Resident(memory, turns, time.monotonic())
         self._residents[entry.name] = resident
         return resident

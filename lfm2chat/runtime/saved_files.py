@@ -1,9 +1,9 @@
-"""The folder of saved contexts: one file for each stored conversation, within a budget.
+"""A folder of what was made of conversations: one file for each stored one, within a budget.
 
-They hold token ids, so they are conversation data: for the user's eyes only, and gone with their
-conversation. Knows names, sizes and ages; what is in a file is :mod:`lfm2chat.runtime.saved`'s
-business. Imports no torch. Whatever the disk refuses is logged, never raised: a saved context
-saves time and nothing else.
+Saved contexts are such files, and summaries: conversation data, so for the user's eyes only, and
+gone with their conversation. Knows names, sizes and ages; what is in a file is the business of
+:mod:`lfm2chat.runtime.saved` and :mod:`lfm2chat.runtime.summaries`. Imports no torch. Whatever the
+disk refuses is logged, never raised: such a file saves time and nothing else.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from lfm2chat.paths import PRIVATE_DIR
 
 MAX_FILES = 256
 FREE_DISK_BYTES = 256 << 20
-"""What a saved context leaves free on the disk: the conversations themselves need it more."""
+"""What such a file leaves free on the disk: the conversations themselves need it more."""
 
 _ABANDONED_S = 600.0
-_NAME = re.compile(r"(\d{1,18})\.cache(-\w+\.tmp)?")
+CONTEXT = "cache"
+"""How the names of saved contexts end."""
 
 log = logging.getLogger(__name__)
 
@@ -48,23 +49,31 @@ class SavedFile:
 class SavedFiles:
     """Names, budget and removal. Any thread may call anything; no method raises.
 
-    ``wanted`` says whether a conversation is there and outside the trash (it may read the store).
+    ``ending`` is that of the files' names. ``wanted`` says whether a conversation is there and
+    outside the trash (it may read the store).
     A budget of 0 means that nothing is saved, and that :meth:`tidy` removes what is there.
     """
 
     def __init__(
-        self, folder: Path, budget_bytes: int, *, wanted: Callable[[int], bool] = lambda _: True
+        self,
+        folder: Path,
+        budget_bytes: int,
+        *,
+        wanted: Callable[[int], bool] = lambda _: True,
+        ending: str = CONTEXT,
     ) -> None:
         self.folder = folder
         self.budget_bytes = budget_bytes
         self.wanted = wanted
+        self._ending = ending
+        self._name = re.compile(rf"(\d{{1,18}})\.{ending}(-\w+\.tmp)?")
 
     def path_of(self, conversation_id: int) -> Path:
-        """Where the context of a conversation is saved."""
-        return self.folder / f"{conversation_id}.cache"
+        """The file of a conversation."""
+        return self.folder / f"{conversation_id}.{self._ending}"
 
     def files(self) -> list[SavedFile]:
-        """Whole saved contexts, the oldest first."""
+        """The whole ones, the oldest first."""
         found = [file for file in self._all() if not file.temporary]
         return sorted(found, key=lambda file: file.saved_at)
 
@@ -90,10 +99,10 @@ class SavedFiles:
             self.folder.mkdir(mode=PRIVATE_DIR, exist_ok=True)
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
-            log.warning("contexts cannot be saved in %s: %s", self.folder, error.strerror)
+            log.warning("nothing can be saved in %s: %s", self.folder, error.strerror)
             return False
         if size_bytes > self.budget_bytes or free < size_bytes + FREE_DISK_BYTES:
-            log.info("no room to save a context of %d bytes", size_bytes)
+            log.info("no room to save %d bytes in %s", size_bytes, self.folder)
             return False
         self._shrink_to(self.budget_bytes - size_bytes, MAX_FILES - 1, beside=conversation_id)
         return True
@@ -112,7 +121,7 @@ class SavedFiles:
         except OSError:  # mostly: nothing was ever saved
             return
         for entry in entries:
-            name = _NAME.fullmatch(entry.name)
+            name = self._name.fullmatch(entry.name)
             if name is None:
                 continue
             try:
@@ -134,4 +143,4 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        log.warning("a saved context cannot be removed: %s: %s", path, error.strerror)
+        log.warning("a saved file cannot be removed: %s: %s", path, error.strerror)

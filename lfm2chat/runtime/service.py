@@ -44,6 +44,7 @@ from lfm2chat.runtime.events import (
 from lfm2chat.runtime.models import GUIDE, ModelEntry, available_models
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.shelf import TITLE_LENGTH, Shelf
+from lfm2chat.runtime.summaries import Summaries, summary_files
 from lfm2chat.runtime.turns import LiveTurns
 from lfm2chat.runtime.worker import ModelWorker
 from lfm2chat.settings import Settings
@@ -74,7 +75,12 @@ class ChatService(Conversations, BesideTurns):
         emit: Callable[[Event], None],
     ) -> None:
         Conversations.__init__(self, store, self._emit)
-        BesideTurns.__init__(self, models_folder=paths.models, settings=settings)
+        self._summaries = Summaries(
+            summary_files(paths.summaries, self._is_kept) if store is not None else None
+        )
+        BesideTurns.__init__(
+            self, models_folder=paths.models, settings=settings, summaries=self._summaries
+        )
         self._paths = paths
         self._emit_outside = emit
         self._model_name = self._first_model()
@@ -94,6 +100,7 @@ class ChatService(Conversations, BesideTurns):
             kernel_trials=paths.kernels,
             settings=settings,
             saved_files=self._saved_files,
+            summaries=self._summaries,
             emit=self._emit,
         )
         self._turns = LiveTurns(self._worker.put, self._emit)
@@ -296,6 +303,7 @@ class ChatService(Conversations, BesideTurns):
         """Let go of what the model made of a conversation, on disk now and in memory soon."""
         if self._saved_files is not None:
             self._saved_files.forget(conversation_id)
+        self._summaries.forget(conversation_id)
         self._worker.put(ForgetConversation(conversation_id))
 
     def _is_kept(self, conversation_id: int) -> bool:

@@ -6,19 +6,38 @@ Text is joined to at most 20 events a second: the screen cannot use more, and ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 from lfm2chat.chat.turns import Message, MessageStatus, PromptMessage, Role
 from lfm2chat.engine import Decoding
 from lfm2chat.errors import Lfm2ChatError, NotEnoughMemoryError
 from lfm2chat.runtime.beside import InMemory
 from lfm2chat.runtime.commands import RunTurn
-from lfm2chat.runtime.events import Event, PrefillProgress, TextDelta, TurnFailed, TurnFinished
+from lfm2chat.runtime.events import (
+    Event,
+    PrefillProgress,
+    SummaryMade,
+    SummaryProgress,
+    TextDelta,
+    TurnFailed,
+    TurnFinished,
+)
 from lfm2chat.runtime.fitting import branch_prompt
-from lfm2chat.runtime.generation import Answer, Reading, Step, Waiting, Writing, answer
+from lfm2chat.runtime.generation import answer
 from lfm2chat.runtime.places import numbered
 from lfm2chat.runtime.primed import Primed
 from lfm2chat.runtime.recorder import TurnRecorder
+from lfm2chat.runtime.steps import (
+    Answer,
+    Fit,
+    Reading,
+    Step,
+    Summarised,
+    Summarising,
+    Waiting,
+    Writing,
+)
+from lfm2chat.runtime.summarising import Branch, Summariser
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 from lfm2chat.store import is_temporary
@@ -60,6 +79,7 @@ class TurnSequence:
         # Of a temporary turn nothing is ever written, and nothing is read for it.
         self._saved = memory.saved if stored and not is_temporary(stored.conversation.id) else None
         self._places = memory.places
+        self._summaries = memory.summaries
         self._numbers: list[int | None] = []
         self._settings = settings
         self._emit = emit
@@ -131,13 +151,15 @@ class TurnSequence:
     def _start(self) -> Generator[Step]:
         stored = self._command.stored
         primed, self._primed = self._primed, None
+        messages = self._messages()
         return answer(
             self._loaded,
             self._contexts,
-            self._messages(),
+            messages,
             sampling=self._sampling(),
             beginning=stored.beginning if stored is not None else None,
             roll=self._settings.context_policy == "roll",
+            fitting=self._fitting(messages),
             cancelled=self._command.cancel.is_set,
             conversation_id=stored.conversation.id if stored is not None else None,
             saved=self._saved,
@@ -152,6 +174,25 @@ class TurnSequence:
         branch = stored.store.branch(stored.conversation.id, tip_id=stored.user.id)
         self._numbers, messages = branch_prompt(branch, stored.conversation.system_prompt)
         return tuple(messages)
+
+    def _fitting(self, messages: Sequence[PromptMessage]) -> Fit | None:
+        """What makes a summary where one is needed; None where the settings want none."""
+        if self._settings.context_policy != "summarise":
+            return None
+        stored = self._command.stored
+        ids = self._numbers if stored is not None else range(len(messages))
+        branch = Branch(
+            stored.conversation.id if stored is not None else None,
+            tuple(number for number in ids if number is not None),
+        )
+        return Summariser(
+            self._loaded,
+            self._contexts,
+            self._summaries,
+            branch,
+            cancelled=self._command.cancel.is_set,
+            limit_s=self._limit_s,
+        ).fit
 
     def _sampling(self) -> SamplingParams:
         stored = self._command.stored
@@ -169,6 +210,12 @@ class TurnSequence:
                     self._send(step)
             case Answer():
                 self._finish(step)
+            case Summarising(messages, share):
+                if time.monotonic() - self._sent_at >= EVENT_S:
+                    self._emit(SummaryProgress(self._command.turn, messages, share))
+                    self._sent_at = time.monotonic()
+            case Summarised(messages, text):
+                self._emit(SummaryMade(self._command.turn, messages, text))
             case Waiting():
                 pass
 
@@ -200,6 +247,7 @@ class TurnSequence:
                     timing=timing,
                     context_used=step.context_used,
                     left_out=step.left_out,
+                    summary=step.summary,
                 )
             )
 
@@ -213,10 +261,11 @@ class TurnSequence:
     def _note_places(self, step: Answer) -> None:
         """Where the messages end that were read, and the answer, if its ids are all its text."""
         stored = self._command.stored
-        if stored is None:
+        if stored is None or not step.seen_ids:
             return
         system = self._numbers[:1] if stored.conversation.system_prompt else []
-        kept = [*system, *self._numbers[len(system) + step.left_out :]]
+        told = [None] if system or step.summary else []
+        kept = [*told, *self._numbers[len(system) + step.left_out :]]
         ends = numbered(step.ends, kept)
         if step.token_ids:
             ends.append((stored.assistant.id, len(step.seen_ids)))

@@ -15,9 +15,10 @@ from lfm2chat.chat.titles import clean_title, title_question
 from lfm2chat.chat.turns import Conversation, MessageStatus, TitleBy
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.events import ConversationChanged, Event
-from lfm2chat.runtime.generation import Answer, Step, answer
+from lfm2chat.runtime.generation import answer
 from lfm2chat.runtime.loaded import LoadedModel
 from lfm2chat.runtime.scheduler import Priority
+from lfm2chat.runtime.steps import Answer, Step
 from lfm2chat.runtime.warm import WarmContexts
 from lfm2chat.spec import FinishReason, SamplingParams
 from lfm2chat.store import Store

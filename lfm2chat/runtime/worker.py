@@ -36,6 +36,7 @@ from lfm2chat.runtime.loading import Loading
 from lfm2chat.runtime.resident import Residents
 from lfm2chat.runtime.saved_files import SavedFiles
 from lfm2chat.runtime.scheduler import Scheduler
+from lfm2chat.runtime.summaries import Summaries
 from lfm2chat.settings import Settings
 from lfm2chat.spec.free_memory import available_memory_bytes
 
@@ -67,6 +68,7 @@ class ModelWorker:
         packed_folder: Path | None = None,
         kernel_trials: Path | None = None,
         saved_files: SavedFiles | None = None,
+        summaries: Summaries,
         emit: Callable[[Event], None],
     ) -> None:
         self._settings = settings
@@ -75,6 +77,7 @@ class ModelWorker:
         self._waiting: deque[Command] = deque()
         self._scheduler = Scheduler()
         self._saved_files = saved_files
+        self._summaries = summaries
         self._urgent = threading.Event()
         urgent = self._urgent.is_set
         self._beside = Beside(self._scheduler, settings=settings, emit=emit, urgent=urgent)
@@ -83,6 +86,7 @@ class ModelWorker:
             packed_folder=packed_folder,
             kernel_trials=kernel_trials,
             saved_files=saved_files,
+            summaries=summaries,
             emit=emit,
             leaving=self._beside.drop,
         )
@@ -121,6 +125,7 @@ class ModelWorker:
     def _run(self) -> None:
         if self._saved_files is not None:
             self._saved_files.tidy()
+        self._summaries.tidy()
         while not self._closing or self._scheduler or self._waiting:
             self._receive()
             self._obey()

@@ -17,6 +17,7 @@ class Kind(Enum):
     """What a part of the context is."""
 
     SYSTEM = "system prompt"
+    SUMMARY = "the summary"
     QUESTION = "your messages"
     ANSWER = "answers"
     FILE = "files"
@@ -45,6 +46,9 @@ def parts(found: ContextMap, messages: Sequence[Message]) -> list[Part]:
     """
     told = [one for one in messages if one.text or one.role is not Role.ASSISTANT]
     rows = [Part(Kind.SYSTEM, found.system_tokens)] if found.system_tokens else []
+    if found.summary:
+        text = one_line(found.summary, TEXT_LENGTH)
+        rows.append(Part(Kind.SUMMARY, found.summary_tokens, text))
     for number, share in enumerate(found.shares):
         message = told[number] if number < len(told) else None
         names = [file.label for file in message.attachments] if message is not None else []

@@ -45,7 +45,8 @@ def status(state: ChatState) -> Status:
         context = f"context {use.used}{limit}"
         reuse = f"reused {use.cached} · read {use.read}"
         if use.left_out:
-            context = f"{use.left_out} messages left out · {context}"
+            what = "summarised" if use.summarised else "left out"
+            context = f"{use.left_out} messages {what} · {context}"
     speed = ""
     if turn is not None:
         speed = wording.rate(_live_rate(turn))
@@ -89,6 +90,8 @@ def _turn_phase(turn: LiveTurn) -> tuple[str, str]:
         return "saving", "busy"
     if turn.generated_tokens or turn.text:
         return "writing", "busy"
+    if turn.summary is not None:
+        return f"summarising {100 * turn.summary.share:.0f} %", "busy"
     if turn.prefill is None:
         return "waiting", "busy"
     todo = turn.prefill.total - turn.prefill.cached

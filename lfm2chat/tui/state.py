@@ -26,6 +26,8 @@ from lfm2chat.runtime.events import (
     ModelPacking,
     ModelResting,
     PrefillProgress,
+    SummaryMade,
+    SummaryProgress,
     TextDelta,
     TurnAccepted,
     TurnFailed,
@@ -66,6 +68,7 @@ class LiveTurn:
     user: Message | None = None
     assistant: Message | None = None
     text: str = ""
+    summary: SummaryProgress | None = None
     prefill: PrefillProgress | None = None
     generated_tokens: int = 0
     decode_s: float = 0.0
@@ -96,12 +99,15 @@ class ModelState:
 
 @dataclass(slots=True)
 class ContextUse:
-    """The last known fill of one conversation's context, in tokens."""
+    """The last known fill of one conversation's context, in tokens; ``summarised`` says that the
+    messages that are left out are so as a summary.
+    """
 
     used: int = 0
     cached: int = 0
     read: int = 0
     left_out: int = 0
+    summarised: bool = False
 
 
 @dataclass(slots=True)
@@ -188,6 +194,8 @@ class ChatState:
         match event:
             case TurnAccepted():
                 return self._accepted(event)
+            case SummaryProgress() | SummaryMade():
+                return self._summarising(event)
             case PrefillProgress() | TextDelta():
                 return self._progress(event)
             case TurnFinished():
@@ -276,6 +284,12 @@ class ChatState:
                 table[new] = table.pop(old)
         self.panes = [new if key == old else key for key in self.panes]
 
+    def _summarising(self, event: SummaryProgress | SummaryMade) -> LiveTurn | None:
+        turn = self.live.get(event.turn)
+        if turn is not None:
+            turn.summary = event if isinstance(event, SummaryProgress) else None
+        return turn
+
     def _progress(self, event: PrefillProgress | TextDelta) -> LiveTurn | None:
         turn = self.live.get(event.turn)
         if turn is None:
@@ -297,7 +311,11 @@ class ChatState:
         key = event.message.conversation_id if turn is None else turn.key
         timing = event.timing
         self.context[key] = ContextUse(
-            event.context_used, timing.cached_tokens, timing.prefilled_tokens, event.left_out
+            event.context_used,
+            timing.cached_tokens,
+            timing.prefilled_tokens,
+            event.left_out,
+            bool(event.summary),
         )
         return turn
 

@@ -9,10 +9,13 @@ from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.hub.catalog import ModelCard
 from lfm2chat.hub.upkeep import Checked
-from lfm2chat.runtime.events import DownloadProgress
+from lfm2chat.runtime.events import DownloadProgress, SummaryMade
 from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.spec import FinishReason, Timing
 from lfm2chat.store import Preset
+
+UNSEEN = "the model does not see above this"
+SUMMARISED = "the model sees a summary of what is above this"
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -182,6 +185,14 @@ def ending(message: Message) -> tuple[str, str]:
     if message.status is MessageStatus.DONE and not message.text.strip():
         return "an empty answer", "note"
     return "", ""
+
+
+def summary_made(event: SummaryMade) -> str:
+    """What a summary stands for, or that there is none."""
+    which = f"the first {event.messages} messages"
+    if not event.text:
+        return f"This is full, and the model wrote no summary: {which} are left out."
+    return f"This is full: instead of {which} the model sees its summary. /context shows it."
 
 
 def clock_seconds() -> float:

@@ -214,6 +214,9 @@ def test_what_was_deleted_for_ever_is_in_no_file(lfm2chat, numbers, home):
     contexts = Paths.under(home).contexts
     contexts.mkdir(parents=True, exist_ok=True)
     (contexts / f"{numbers[0]}.cache").write_text(WORD)
+    summaries = Paths.under(home).summaries
+    summaries.mkdir(parents=True, exist_ok=True)
+    (summaries / f"{numbers[0]}.summary").write_text(WORD)
     done = lfm2chat("conversations", "delete", "--forever", str(numbers[0]))
     assert done.returncode == 0, done.stderr
     left = [p for p in home.rglob("*") if p.is_file() and WORD.encode() in p.read_bytes()]

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
 import pexpect
 import pytest
 
+from lfm2chat.chat.shares import ContextMap, Share
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
 from lfm2chat.errors import UsageError
 from lfm2chat.paths import Paths
@@ -24,11 +26,14 @@ from lfm2chat.plain.lines import MAX_LINE_BYTES, EntryReader, Lines, PipedLines
 from lfm2chat.plain.signals import Signals, StopAsked
 from lfm2chat.plain.table import INSTEAD, KNOWN, PLAIN_COMMANDS, help_lines
 from lfm2chat.plain.voice import PIECE_LENGTH, Voice
+from lfm2chat.runtime.counting import TokenCount
 from lfm2chat.runtime.events import (
     ModelFailed,
     ModelLoaded,
     ModelLoading,
     PrefillProgress,
+    SummaryMade,
+    SummaryProgress,
     TextDelta,
     TurnAccepted,
     TurnFailed,
@@ -607,3 +612,44 @@ def test_nothing_that_is_said_can_drive_a_terminal():
         voice.go_on(character)
     voice.end()
     assert not set(stream.getvalue()) & {"\x1b", "\x07", "\x9b"}
+
+
+@pytest.mark.parametrize("summary", ["They said\x1b[2J hello.", ""])
+def test_a_summary_is_said_when_it_is_made(service, summary):
+    def play(turn: int) -> None:
+        service.accept(turn)
+        for share in (0.1, 0.5):
+            service.heard.put(SummaryProgress(turn, 2, share))
+        service.heard.put(SummaryMade(turn, 2, summary))
+        service.heard.put(TextDelta(turn, "an answer", 1, 0.1, 9))
+        message = replace(service.branch[1], text="an answer", status=MessageStatus.DONE)
+        finished = TurnFinished(turn, message, Timing(), 9, left_out=2, summary=summary)
+        service.heard.put(finished)
+
+    service.play = play
+    said, _ = talk(service, "hello")
+
+    assert said.count("summarising the first 2 messages ...") == 1
+    assert said.index("summarising") < said.index("an answer")
+    if summary:
+        assert "Summary: They said␛[2J hello.\n" in said
+        assert "a summary stood for 2 messages at the beginning" in said
+    else:
+        assert "wrote no summary: the first 2 messages are left out" in said
+        assert "2 messages at the beginning did not fit" in said
+
+
+def test_what_fills_the_context_and_what_it_costs_tell_the_summary(service):
+    share = Share(Role.USER, 3, (), seen=False)
+    service.context_map = lambda *_, **__: done(
+        ContextMap(0, (share,), 2, 60, 9, 99, 1, fits=True, summary="Hello.", summary_tokens=31)
+    )
+    count = TokenCount(60, 99, 9, 1, fits=True, summarised=True)
+    service.count_tokens = lambda *_, **__: done(count)
+    said, _ = talk(service, "hello", "/context", "/tokens")
+    assert "Summary of 1 message at the beginning: 31\nHello.\n" in said
+    assert "A summary stands for 1 message at the beginning." in said
+    service.count_tokens = lambda *_, **__: done(replace(count, summary_due=True))
+    assert (
+        "a summary of 1 message at the beginning would be made first" in talk(service, "/tokens")[0]
+    )

@@ -21,6 +21,8 @@ def used(lfm2chat, paths, make_model):
     (paths.packed / "4567-int4.packed").write_bytes(b"2" * 1000)
     paths.contexts.mkdir(exist_ok=True)
     (paths.contexts / "1.cache").write_bytes(b"3" * 1000)
+    paths.summaries.mkdir(exist_ok=True)
+    (paths.summaries / "1.summary").write_bytes(b"3" * 100)
     half = paths.models / ".partial" / "LiquidAI--LFM2-350M"
     half.mkdir(parents=True)
     (half / "abc.part").write_bytes(b"4" * 1000)
@@ -35,7 +37,7 @@ def test_prune_deletes_what_can_be_made_again_and_nothing_else(lfm2chat, used):
     done = lfm2chat("prune", "--yes")
     assert done.returncode == 0, done.stderr
     assert not list(used.data.rglob("*.packed")) + list(used.cache.rglob("*.packed"))
-    assert not list(used.contexts.iterdir())
+    assert not list(used.contexts.iterdir()) + list(used.summaries.iterdir())
     assert not list(used.models.rglob("*.part"))
     assert (used.models / "mine" / "model.safetensors").exists()
     assert CANARY in lfm2chat("conversations", "show", "1").stdout
@@ -44,7 +46,7 @@ def test_prune_deletes_what_can_be_made_again_and_nothing_else(lfm2chat, used):
 
 def test_prune_of_one_kind_leaves_the_others(lfm2chat, used):
     assert lfm2chat("prune", "--contexts", "--yes").returncode == 0
-    assert not list(used.contexts.iterdir())
+    assert not list(used.contexts.iterdir()) + list(used.summaries.iterdir())
     assert (used.packed / "4567-int4.packed").exists()
     assert list(used.models.rglob("*.part"))
 

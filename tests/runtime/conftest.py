@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from full_contexts import SUMMARISE
 
 from lfm2chat.chat.turns import Message
 from lfm2chat.paths import Paths
@@ -99,3 +100,15 @@ def begun(run_service: Callable[..., Running]) -> Message:
 def file_of(paths: Paths) -> Callable[[Message], Path]:
     """Where the context of an answer's conversation is saved."""
     return lambda answer: paths.contexts / f"{answer.conversation_id}.cache"
+
+
+@pytest.fixture
+def summarising(run_service: Callable[..., Running]) -> Callable[..., Running]:
+    """A service of the guide, which sees 512 tokens and summarises."""
+    return lambda model="guide", **settings: run_service(model, **{**SUMMARISE, **settings})
+
+
+@pytest.fixture
+def summary_of(paths: Paths) -> Callable[[int], Path]:
+    """Where the summaries of a conversation are kept."""
+    return lambda conversation: paths.summaries / f"{conversation}.summary"

@@ -1,11 +1,13 @@
 """What fills the context, the line above which nothing is seen, the policy."""
 
+from dataclasses import replace
+
 import pytest
 
 from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.shares import ContextMap, Share
 from lfm2chat.chat.turns import Message, MessageStatus, Role
-from lfm2chat.runtime.events import TurnFinished
+from lfm2chat.runtime.events import SummaryMade, SummaryProgress, TurnFinished
 from lfm2chat.settings import read_settings
 from lfm2chat.tui.context import Kind, bar, parts, totals
 
@@ -50,6 +52,13 @@ def test_what_is_seen_is_kept_and_is_free_make_up_the_limit():
     assert [row.seen for row in rows if row.kind is Kind.QUESTION] == [False, True, True]
 
 
+def test_a_summary_is_a_part_of_its_own():
+    found = replace(FOUND, summary="They said\nhello.", summary_tokens=40, prompt_tokens=560)
+    rows = parts(found, BRANCH)
+    assert sum(totals(rows).values()) == FOUND.limit
+    assert (rows[1].kind, rows[1].tokens, rows[1].text) == (Kind.SUMMARY, 40, "They said hello.")
+
+
 @pytest.mark.parametrize("width", [1, 6, 7, 8, 33, 200])
 def test_the_bar_is_as_wide_as_it_may_be_and_forgets_nothing(width):
     cells = bar(totals(parts(FOUND, BRANCH)), width)
@@ -78,6 +87,74 @@ async def test_the_map_is_shown_and_the_policy_is_chosen(app, service, wait, siz
         await wait(pilot, lambda: app.settings.context_policy == "roll")
         await wait(pilot, lambda: service.settings.context_policy == "roll")
         await wait(pilot, lambda: read_settings(app.paths.config_file).context_policy == "roll")
+
+
+async def test_a_summary_is_read_there_and_the_policy_is_the_third(app, service, wait):
+    service.context = replace(FOUND, summary="They [b]said\nhello.\x1b[2J", summary_tokens=40)
+    conversation = service.store_conversation("c", [one.text for one in BRANCH])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == conversation.id)
+        await app.run_action("context", app.chat)
+        await wait(pilot, lambda: app.screen.query("#context-summary"))
+
+        def text():
+            return " ".join(str(part.render()) for part in app.screen.query("Static"))
+
+        assert "What the model sees of the first 2 messages:" in text()
+        assert "They [b]said\nhello.␛[2J" in text()
+        assert "the model sees a summary of what is above this" in text()
+        assert "the model does not see above this" not in text()
+        assert "the summary 40" in text()
+        await pilot.press("p", "p")
+        await wait(pilot, lambda: "the model sums up the oldest half" in text())
+        await pilot.press("escape")
+        await wait(
+            pilot, lambda: read_settings(app.paths.config_file).context_policy == "summarise"
+        )
+
+
+async def test_a_summary_that_is_due_is_said_in_place_of_the_end(app, service, wait):
+    service.context = replace(FOUND, fits=False, summary_due=True)
+    service.store_conversation("c", [one.text for one in BRANCH])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown > 0)
+        await app.run_action("context", app.chat)
+        await wait(pilot, lambda: app.screen.query("#context"))
+        rule = app.screen.query_one("#context-policy")
+        await wait(pilot, lambda: "a summary comes first" in str(rule.render()))
+        assert "nothing more can be answered" not in str(rule.render())
+
+
+@pytest.mark.parametrize("summary", ["They said hello.", ""])
+async def test_the_line_says_whether_the_model_sees_a_summary(app, service, wait, summary):
+    service.store_conversation("c", ["q1", "a1", "q2", "a2"])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown > 0)
+        await pilot.press(*"q3", "enter")
+        await wait(pilot, lambda: service.turns)
+        turn = max(service.turns)
+        service.emit(SummaryProgress(turn, 2, 0.41))
+        await wait(pilot, lambda: "summarising 41 %" in str(app.chat.status.render()))
+        service.emit(SummaryMade(turn, 2, summary))
+        told = "model sees its summary" if summary else "wrote no summary"
+        await wait(pilot, lambda: any(told in one.message for one in app._notifications))
+        service.say(turn, "a3")
+        emit = service.emit
+
+        def left_out(event):
+            if isinstance(event, TurnFinished):
+                event = replace(event, left_out=2, summary=summary)
+            emit(event)
+
+        service.emit = left_out
+        service.finish(turn)
+        await wait(pilot, lambda: app.chat.transcript.query(".-first-seen"))
+        (view,) = app.chat.transcript.query(".-first-seen")
+        assert view.source == "q2"
+        line = "sees a summary of what is above" if summary else "does not see above"
+        assert line in str(view.border_title)
+        what = "2 messages summarised" if summary else "2 messages left out"
+        assert what in str(app.chat.status.render())
 
 
 async def test_a_line_stands_where_the_model_begins_to_see(app, service, wait):

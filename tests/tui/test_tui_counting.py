@@ -10,8 +10,8 @@ from lfm2chat.tui.counting import Counted, counted
 from lfm2chat.tui.draft import Draft
 
 
-def told(prompt_tokens, *, left_out=0, fits=True):
-    return TokenCount(prompt_tokens, 4096, 512, left_out, fits)
+def told(prompt_tokens, *, left_out=0, fits=True, **summary):
+    return TokenCount(prompt_tokens, 4096, 512, left_out, fits, **summary)
 
 
 def mapped(prompt_tokens, *file_tokens):
@@ -30,6 +30,11 @@ def note(app):
         (told(1234), "1,234 of 4,096 tokens"),
         (told(5000, fits=False), "does not fit: 5,000 of 4,096 tokens"),
         (told(9, left_out=3), "3 messages left out · 9 of 4,096 tokens"),
+        (told(9, left_out=3, summarised=True), "3 messages summarised · 9 of 4,096 tokens"),
+        (
+            told(9, left_out=3, summarised=True, summary_due=True),
+            "a summary of 3 messages comes first · at most 9 of 4,096 tokens",
+        ),
     ],
 )
 def test_a_count_is_said_in_a_few_words(count, said):

@@ -142,7 +142,10 @@ class ChatBase(ChatRegions):
         use = self._state.context.get(key)
         for pane in self._panes_of(key):
             pane.transcript.number_versions(siblings)
-            pane.transcript.mark_unseen(0 if use is None else use.left_out)
+            if use is None:
+                pane.transcript.mark_unseen(0)
+            else:
+                pane.transcript.mark_unseen(use.left_out, summarised=use.summarised)
 
     async def _show_branch(self, key: int) -> None:
         """Show the branch that the store has as the shown one now. ``_changing`` is held."""

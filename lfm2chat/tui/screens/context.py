@@ -15,10 +15,12 @@ from textual.widgets import Static
 from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Message
 from lfm2chat.tui.context import Kind, Part, bar, parts, totals
-from lfm2chat.tui.widgets.foreign import foreign
+from lfm2chat.tui.widgets.foreign import ForeignText, foreign
+from lfm2chat.tui.wording import SUMMARISED, UNSEEN
 
 STYLES = {
     Kind.SYSTEM: "$secondary",
+    Kind.SUMMARY: "$foreground",
     Kind.QUESTION: "$accent",
     Kind.ANSWER: "$primary",
     Kind.FILE: "$success",
@@ -29,6 +31,7 @@ STYLES = {
 # So that the parts are told apart without colours too.
 CELLS = {
     Kind.SYSTEM: "▓",
+    Kind.SUMMARY: "▞",
     Kind.QUESTION: "▒",
     Kind.ANSWER: "█",
     Kind.FILE: "▚",
@@ -39,6 +42,7 @@ CELLS = {
 POLICIES = {
     "stop": "When it is full: stop, and say so.",
     "roll": "When it is full: the oldest half is left out, and all else is read anew.",
+    "summarise": "When it is full: the model sums up the oldest half, and sees that instead.",
 }
 
 
@@ -70,6 +74,10 @@ class ContextScreen(ModalScreen[str | None]):
             yield Static(self._legend(), id="context-legend", markup=False)
             with VerticalScroll(id="context-rows"):
                 yield Static(Content("\n").join(self._rows()), markup=False)
+                if found.summary:
+                    title = f"What the model sees of the first {found.left_out} messages:"
+                    yield Static(Content(title), classes="card-hint", markup=False)
+                    yield ForeignText(found.summary, id="context-summary")
             yield self._rule
             hint = "p changes what happens when it is full · Esc closes"
             yield Static(Content(hint), classes="card-hint", markup=False)
@@ -86,16 +94,18 @@ class ContextScreen(ModalScreen[str | None]):
         self.dismiss(None if self._policy == self._before else self._policy)
 
     def action_policy(self) -> None:
-        """Choose the other policy."""
+        """Choose the next policy."""
         names = list(POLICIES)
         self._policy = names[(names.index(self._policy) + 1) % len(names)]
         self._show_policy()
 
     def _show_policy(self) -> None:
-        full = "" if self._found.fits else "It is full: nothing more can be answered.  "
-        self._rule.update(
-            Content.assemble((full, "bold $error"), (POLICIES[self._policy], "$foreground"))
-        )
+        full = Content("")
+        if self._found.summary_due:
+            full = Content.styled("It is full: a summary comes first.  ", "bold $warning")
+        elif not self._found.fits:
+            full = Content.styled("It is full: nothing more can be answered.  ", "bold $error")
+        self._rule.update(full + Content.styled(POLICIES[self._policy], "$foreground"))
 
     def _draw_bar(self) -> None:
         cells = bar(totals(self._parts), self._bar.content_size.width)
@@ -111,11 +121,12 @@ class ContextScreen(ModalScreen[str | None]):
 
     def _rows(self) -> list[Content]:
         rows, unseen = [], False
+        says = SUMMARISED if self._found.summary else UNSEEN
         for part in self._parts:
             if part.kind in (Kind.RESERVED, Kind.FREE, Kind.TEMPLATE):
                 continue
             if unseen and part.seen:
-                rows.append(Content.styled("─── the model does not see above this ───", "$warning"))
+                rows.append(Content.styled(f"─── {says} ───", "$warning"))
             unseen = not part.seen
             rows.append(_row(part))
         return rows or [Content.styled("Nothing yet.", "$muted")]

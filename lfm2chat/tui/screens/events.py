@@ -21,12 +21,15 @@ from lfm2chat.runtime.events import (
     ModelLoaded,
     SaveFailed,
     StoreNotice,
+    SummaryMade,
+    SummaryProgress,
     TextDelta,
     TurnAccepted,
     TurnFailed,
     TurnFinished,
 )
 from lfm2chat.spec import FinishReason
+from lfm2chat.tui import wording
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.messages import ServiceEvent
 from lfm2chat.tui.screens.base import ChatBase
@@ -43,7 +46,7 @@ class ServiceEvents(ChatBase):
         async with self._changing:
             turn = self._state.apply(message.event)
             await self._show_event(message.event, turn)
-            if isinstance(message.event, TextDelta | DownloadProgress):
+            if isinstance(message.event, TextDelta | DownloadProgress | SummaryProgress):
                 self._describe_soon()
             else:
                 self._describe()
@@ -62,6 +65,8 @@ class ServiceEvents(ChatBase):
                     view = pane.transcript.answer_of(turn.assistant.id)
                     if view is not None:
                         view.feed(event.text)
+            case SummaryMade() if panes:
+                self._say(wording.summary_made(event))
             case TurnFinished():
                 await self._finished(event, turn)
             case TurnFailed():
@@ -114,7 +119,7 @@ class ServiceEvents(ChatBase):
         message = event.message
         for pane in self._panes_of(turn.key):
             await pane.transcript.finish(message)
-            pane.transcript.mark_unseen(event.left_out)
+            pane.transcript.mark_unseen(event.left_out, summarised=bool(event.summary))
         if turn.stopping or message.finish_reason is FinishReason.CANCELLED:
             self._return_queue(turn.key)
         elif self._desk is not None and self._state.running(turn.key) is None:

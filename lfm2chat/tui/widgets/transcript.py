@@ -25,10 +25,10 @@ from lfm2chat.tui.widgets.gap import Gap
 from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView
 from lfm2chat.tui.widgets.welcome import Welcome
 from lfm2chat.tui.widgets.window import WINDOW, MessageWindow
+from lfm2chat.tui.wording import SUMMARISED, UNSEEN
 
 # Rows from the end within which following starts again.
 NEAR_END = 3
-UNSEEN = "the model does not see above this"
 
 
 class Transcript(MessageWindow):
@@ -56,6 +56,7 @@ class Transcript(MessageWindow):
         # The versions of each message, and the first message that the model sees.
         self._siblings: Mapping[int, Sequence[int]] = {}
         self._first_seen: int | None = None
+        self._above_it = UNSEEN
         # The message that was looked for last.
         self._found: int | None = None
 
@@ -132,10 +133,9 @@ class Transcript(MessageWindow):
         for view in self._views():
             self._number(view)
 
-    def mark_unseen(self, count: int) -> None:
-        """Draw a line above the first message that the model sees, when ``count`` before it are
-        left out.
-        """
+    def mark_unseen(self, count: int, *, summarised: bool = False) -> None:
+        """Draw a line above the first message that the model sees; ``count`` before it are not."""
+        self._above_it = SUMMARISED if summarised else UNSEEN
         self._first_seen = self._messages[count].id if 0 < count < len(self._messages) else None
         for view in self._views():
             self._mark_first_seen(view)
@@ -156,9 +156,9 @@ class Transcript(MessageWindow):
     def _mark_first_seen(self, view: MessageView) -> None:
         first = self._first_seen
         here = first is not None and view.message is not None and view.message.id == first
-        if here != view.has_class("-first-seen"):
+        if here or view.has_class("-first-seen"):
             view.set_class(here, "-first-seen")
-            view.border_title = Content(UNSEEN) if here else None
+            view.border_title = Content(self._above_it) if here else None
 
     def _mark_found(self, view: MessageView) -> None:
         message = view.message
