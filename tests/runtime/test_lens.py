@@ -25,10 +25,10 @@ def look(running, message):
 
 
 def oracle_of(prompt_ids, answer_ids):
-    """The guide's probabilities (T, V) before each token of the answer, in one plain pass."""
+    """The guide's probabilities (T, V) before each token of the answer, in one plain pass in float32."""
     from lfm2chat.engine import Lfm2ForCausalLM
 
-    model = Lfm2ForCausalLM.from_pretrained(guide_folder())
+    model = Lfm2ForCausalLM.from_pretrained(guide_folder(), dtype="float32")
     ids = torch.tensor([[*prompt_ids, *answer_ids]])
     with torch.inference_mode():
         logits = model(ids, use_cache=False).logits[0]
