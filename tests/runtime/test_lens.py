@@ -25,7 +25,7 @@ def look(running, message):
 
 
 def oracle_of(prompt_ids, answer_ids):
-    """The guide's probabilities (T, V) before each token of the answer, in one plain pass in float32."""
+    """The guide's probabilities (T, V) before each token of the answer, in float32."""
     from lfm2chat.engine import Lfm2ForCausalLM
 
     model = Lfm2ForCausalLM.from_pretrained(guide_folder(), dtype="float32")
