@@ -44,6 +44,7 @@ from lfm2chat.store.query import parse_query
 from lfm2chat.store.search import Hit, Piece
 from lfm2chat.tui.app import Lfm2ChatApp
 from lfm2chat.tui.clipboard import Copied
+from lfm2chat.tui.widgets.part import Part
 
 NOW = 1_760_000_000.0
 CLICK_AGAIN_S = 2.0
@@ -512,7 +513,7 @@ async def until(pilot: Any, condition: Callable[[], Any], what: str = "") -> Non
 
 
 async def click_until(
-    pilot: Any, condition: Callable[[], Any], target: str, offset: tuple[int, int] = (0, 0)
+    pilot: Any, condition: Callable[[], Any], target: str | Part, offset: tuple[int, int] = (0, 0)
 ) -> None:
     """Click on ``target`` until ``condition`` holds: while the screen is laid out anew on a busy
     machine a click can go where the target was, as a person's can.
@@ -521,7 +522,10 @@ async def click_until(
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"no click on {target} did it")
-        await pilot.click(target, offset=offset)
+        if isinstance(target, Part):
+            await pilot.click(offset=target.at(*offset))
+        else:
+            await pilot.click(target, offset=offset)
         again = time.monotonic() + CLICK_AGAIN_S
         while not condition() and time.monotonic() < again:
             await pilot.pause(0.01)

@@ -100,7 +100,7 @@ async def test_sending_shows_the_message_and_streams_the_answer(app, service, wa
 async def test_however_it_is_cut_the_blocks_are_those_of_the_whole(app, service, wait, step):
     def blocks(view):
         height, width = view.answer.size.height, view.answer.size.width
-        rows = [view.answer.render_line(row) for row in range(height)]
+        rows = [view.answer.draw(row) for row in range(height)]
         return width, view.answer.text_lines, [row.text for row in rows]
 
     async with app.run_test() as pilot:
@@ -135,7 +135,7 @@ async def test_escape_stops_and_keeps_the_text(app, service, wait):
         message = service.finish(turn, FinishReason.CANCELLED)
         await wait(pilot, lambda: line(app).phase == "ready")
         assert answers(app)[0].source == message.text == "half an ans"
-        assert "stopped" in str(answers(app)[0].query_one(".note").render())
+        assert "stopped" in answers(app)[0].note.content.plain
 
 
 async def test_ctrl_c_stops_first_and_quits_on_the_second_press(app, service, wait):
@@ -177,9 +177,9 @@ async def test_ctrl_c_copies_a_selection_and_stops_nothing(app, service, wait, m
         await wait(pilot, lambda: answers(app) and answers(app)[0].source)
         paragraph = answers(app)[0].answer
         await wait(pilot, lambda: paragraph.region.height == 1)
-        await pilot.mouse_down(paragraph, offset=(3, 0))
-        await pilot.hover(paragraph, offset=(9, 0))
-        await pilot.mouse_up(paragraph, offset=(9, 0))
+        await pilot.mouse_down(offset=paragraph.at(3, 0))
+        await pilot.hover(offset=paragraph.at(9, 0))
+        await pilot.mouse_up(offset=paragraph.at(9, 0))
         await pilot.press("ctrl+c")
         await wait(pilot, lambda: copied)
         assert copied[0].startswith("answer")
@@ -197,7 +197,7 @@ async def test_a_failed_answer_keeps_its_text_and_says_why(app, service, wait):
         service.fail(turn, "the logits are [/NaN]", "choose another model")
         await wait(pilot, lambda: said(app))
         assert answers(app)[0].source == "so far"
-        assert "[/NaN]" in str(answers(app)[0].query_one(".note").render())
+        assert "[/NaN]" in answers(app)[0].note.content.plain
         assert "choose another model" in said(app)[0]
 
 
@@ -332,7 +332,7 @@ async def test_each_answer_keeps_the_name_of_the_model_that_wrote_it(app, servic
         await wait(pilot, lambda: line(app).model == "LFM2-350M")
         await send(pilot, "two")
         await wait(pilot, lambda: len(answers(app)) == 2)
-        headings = [str(view.query_one(".who").render()) for view in answers(app)]
+        headings = [view.heading.content.plain for view in answers(app)]
         assert headings[0].startswith("guide")
         assert headings[1].startswith("LFM2-350M")
 

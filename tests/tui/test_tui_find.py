@@ -13,7 +13,7 @@ def styles(app, text):
     """The styles of what is marked in the user's message ``text``."""
     for view in app.chat.transcript.shown:
         if view.source == text:
-            return [span.style for span in view._body.content.spans if span.style]
+            return [span.style for span in view.body.content.spans if span.style]
     return None
 
 
@@ -35,7 +35,7 @@ async def test_hits_are_counted_walked_and_marked_also_where_nothing_is_mounted(
         await pilot.press(*"typed", "ctrl+f", *"needle")
         await wait(pilot, lambda: count(app) == "4/4")
         answer = app.chat.transcript.shown[-1].answer
-        await wait(pilot, lambda: "reverse" in str(answer.render_line(2)._segments))
+        await wait(pilot, lambda: "reverse" in str(answer.draw(2)._segments))
         await pilot.press("up")
         await wait(pilot, lambda: count(app) == "3/4" and in_view(app, "a needle"))
         await wait(pilot, lambda: CURRENT in styles(app, "a needle"))

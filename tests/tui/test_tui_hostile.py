@@ -11,6 +11,8 @@ import pytest
 import lfm2chat.tui
 from lfm2chat.chat.text import safe
 from lfm2chat.tui.widgets.foreign import LONGEST_VIEW, cut_for_view
+from lfm2chat.tui.widgets.message import MessageView
+from lfm2chat.tui.widgets.part import lines_of
 
 HOSTILE = [
     "[/oops",
@@ -61,6 +63,8 @@ async def test_hostile_texts_are_shown_and_nothing_happens(app, service, wait, t
             await pilot.press("escape")
         for widget in app.screen.query("Static"):
             assert "\x1b" not in str(getattr(widget, "_content", widget.render()))
+        for view in app.screen.query(MessageView):
+            assert "\x1b" not in "".join(lines_of(view.parts))
         assert app.is_running
 
 
@@ -130,7 +134,7 @@ async def test_a_link_is_shown_in_full_and_opened_only_when_asked(app, service, 
         await wait(pilot, lambda: answers(app) and answers(app)[0].source)
         answer = answers(app)[0].answer
         await wait(pilot, lambda: answer.region.height == 1)
-        await pilot.click(answer, offset=(1, 0))
+        await pilot.click(offset=answer.at(1, 0))
         await wait(pilot, lambda: app.screen.query("#link-url"))
         assert "https://example.org/a?b=c" in str(app.screen.query_one("#link-url").render())
         assert opened == []

@@ -25,7 +25,7 @@ def quiet(app, count):
 
 
 def heading(view):
-    return str(view.query(".who").first().render())
+    return view.heading.content.plain
 
 
 async def slash(pilot, text):
@@ -69,8 +69,8 @@ async def test_three_turns_back_a_question_is_put_in_another_way_and_compared(
             await wait(pilot, lambda a=arrow: a in heading(app.chat.transcript.shown[0]))
             app.chat.transcript.scroll_home(animate=False, immediate=True)
             await pilot.pause(0.1)
-            who = app.chat.transcript.shown[0].query(".who").first()
-            await pilot.click(who, offset=(heading(app.chat.transcript.shown[0]).index(arrow), 0))
+            view = app.chat.transcript.shown[0]
+            await pilot.click(offset=view.heading.at(heading(view).index(arrow), 0))
             await wait(pilot, lambda w=wanted: texts(app.chat.panes.active) == w)
 
 

@@ -191,7 +191,7 @@ async def test_another_theme_draws_the_same_rows_in_other_colours(app, service, 
         await wait(pilot, lambda: app.chat.transcript.shown)
         answer = app.chat.transcript.shown[-1].answer
         await wait(pilot, lambda: answer.size.height == 3)
-        before = [answer.render_line(row) for row in range(3)]
+        before = [answer.draw(row) for row in range(3)]
         app.theme = "dawn" if app.theme != "dawn" else "dusk"
-        await wait(pilot, lambda: [answer.render_line(row) for row in range(3)] != before)
-        assert [answer.render_line(row).text for row in range(3)] == [row.text for row in before]
+        await wait(pilot, lambda: [answer.draw(row) for row in range(3)] != before)
+        assert [answer.draw(row).text for row in range(3)] == [row.text for row in before]

@@ -92,8 +92,8 @@ async def test_a_megabyte_becomes_a_chip_and_is_sent_whole(app, service, wait, t
         await pilot.press("enter")
         await wait(pilot, lambda: sent(service) == ["see"])
         assert [file.text for file in service.attached.popitem()[1]] == [text]
-        shown = app.chat.transcript.shown[0].query(".note")
-        assert "file · pasted 1 · 1.0 MB" in str(shown.first().render())
+        shown = app.chat.transcript.shown[0].notes
+        assert "file · pasted 1 · 1.0 MB" in shown[0].content.plain
         await wait(pilot, lambda: not app.screen.query(".chip"))
 
 

@@ -151,7 +151,8 @@ async def test_details_are_shown_by_key_and_by_a_click_on_the_heading(
         assert "reused" in copied[0]
         await pilot.press("escape", "escape")
         await wait(pilot, lambda: app.screen is app.chat)
-        await click(pilot, lambda: app.screen.query("#details"), "AnswerView .who")
+        heading = transcript(app).shown[-1].heading
+        await click(pilot, lambda: app.screen.query("#details"), heading)
 
 
 async def test_a_click_puts_the_cursor_where_it_is_and_a_label_copies(
@@ -159,24 +160,24 @@ async def test_a_click_puts_the_cursor_where_it_is_and_a_label_copies(
 ):
     async with app.run_test(size=(80, 30)) as pilot:
         await opened(app, pilot, wait, service)
-        await click(pilot, lambda: transcript(app).has_focus, "Answer", offset=(2, 6))
-        assert transcript(app).block == 2
         answer = transcript(app).shown[-1].answer
-        await pilot.hover("Answer", offset=(3, 3))
-        await wait(pilot, lambda: "copy" in answer.render_line(2).text)
-        await click(pilot, lambda: copied, "Answer", offset=(answer.size.width - 3, 2))
+        await click(pilot, lambda: transcript(app).has_focus, answer, offset=(2, 6))
+        assert transcript(app).block == 2
+        await pilot.hover(offset=answer.at(3, 3))
+        await wait(pilot, lambda: "copy" in answer.draw(2).text)
+        await click(pilot, lambda: copied, answer, offset=(answer.size.width - 3, 2))
         assert copied[0] == "def f():\n    return 1"
         await pilot.hover("#status")
-        await wait(pilot, lambda: "copy" not in answer.render_line(2).text)
+        await wait(pilot, lambda: "copy" not in answer.draw(2).text)
 
 
 async def test_a_selection_with_the_mouse_is_no_click(app, service, wait):
     async with app.run_test(size=(80, 30)) as pilot:
         await opened(app, pilot, wait, service)
         answer = transcript(app).shown[-1].answer
-        await pilot.mouse_down(answer, offset=(2, 0))
-        await pilot.hover(answer, offset=(7, 0))
-        await pilot.mouse_up(answer, offset=(7, 0))
+        await pilot.mouse_down(offset=answer.at(2, 0))
+        await pilot.hover(offset=answer.at(7, 0))
+        await pilot.mouse_up(offset=answer.at(7, 0))
         await pilot.pause()
         assert app.screen.get_selected_text().strip() == "first"
         assert app.chat.prompt.area.has_focus
@@ -226,11 +227,11 @@ async def test_a_thought_is_one_line_until_it_is_unfolded(app, service, wait, cl
         view = transcript(app).shown[-1]
         assert view.source == THOUGHT
         await wait(pilot, lambda: view.thought.region.height == 1)
-        assert str(view.thought.render()) == "▸ thought, 4 words"
+        assert view.thought.content.plain == "▸ thought, 4 words"
         await pilot.press("f7", "right", "enter")
         await wait(pilot, lambda: view.thought.region.height == 2)
         assert barred(app) == ["▾ thought, 4 words", "hm, let me see"]
-        await click(pilot, lambda: view.thought.folded, ".thought")
+        await click(pilot, lambda: view.thought.folded, view.thought)
 
 
 async def test_a_thought_is_counted_while_it_is_written_and_folded_at_its_end(app, service, wait):
@@ -243,12 +244,12 @@ async def test_a_thought_is_counted_while_it_is_written_and_folded_at_its_end(ap
             service.say(turn, piece)
         await wait(pilot, lambda: transcript(app).shown[-1].thought is not None)
         view = transcript(app).shown[-1]
-        await wait(pilot, lambda: "4 words" in str(view.thought.render()))
-        assert str(view.thought.render()) == "▸ thinking… 4 words\n  second [/line"
+        await wait(pilot, lambda: "4 words" in view.thought.content.plain)
+        assert view.thought.content.plain == "▸ thinking… 4 words\n  second [/line"
         service.say(turn, "</think>\n\nThe ")
         service.say(turn, "answer")
         await wait(pilot, lambda: view.answer.source == "The answer")
-        assert str(view.thought.render()).startswith("▸ thought, ")
+        assert view.thought.content.plain.startswith("▸ thought, ")
         message = service.finish(turn)
         await wait(pilot, lambda: not app.state.live)
         assert view.source == message.text
@@ -265,7 +266,7 @@ async def test_an_answer_that_is_stopped_in_its_thought_keeps_it(app, service, w
         await wait(pilot, lambda: not app.state.live)
         view = transcript(app).shown[-1]
         await wait(pilot, lambda: view.thought is not None)
-        assert str(view.thought.render()) == "▸ thought, 2 words"
+        assert view.thought.content.plain == "▸ thought, 2 words"
         assert view.source == message.text
 
 

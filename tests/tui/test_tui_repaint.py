@@ -34,7 +34,7 @@ async def test_two_changed_rows_do_not_draw_what_lies_between(app, service, wait
     async with app.run_test(size=(100, 30)) as pilot:
         await wait(pilot, lambda: len(app.chat.transcript.shown) == 2)
         await pilot.pause(0.2)
-        answer = app.chat.transcript.shown[1].answer
+        answer = app.chat.transcript.shown[1]
         drawn = []
         monkeypatch.setattr(answer, "render_lines", lambda crop: drawn.append(crop) or [])
         app.chat._compositor._dirty_regions = {Region(0, 0, 100, 1), Region(0, 29, 100, 1)}

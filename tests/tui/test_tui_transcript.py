@@ -6,6 +6,7 @@ from textual.events import MouseScrollDown, MouseScrollUp
 from textual.scrollbar import ScrollTo
 
 from lfm2chat.chat.attachments import Attachment
+from lfm2chat.tui.widgets.column import BEFORE
 from lfm2chat.tui.widgets.window import LARGEST_WINDOW, STEP, WINDOW
 
 LONG = "\n\n".join(f"paragraph {number}" for number in range(40))
@@ -300,11 +301,12 @@ async def test_a_wide_screen_has_a_readable_column(app, service, wait):
     async with app.run_test(size=(200, 50)) as pilot:
         await wait(pilot, lambda: len(transcript(app).shown) == 2)
         await pilot.pause()
-        for column in app.screen.query(".column"):
-            assert column.size.width <= 94
+        for view in transcript(app).shown:
+            assert view.column_width <= 94
         middle = transcript(app).region.x + transcript(app).region.width / 2
-        column = app.screen.query(".column").first().region
-        assert abs(column.x + column.width / 2 - middle) <= 2
+        first = transcript(app).shown[0]
+        x = first.heading.region.x - BEFORE
+        assert abs(x + first.column_width / 2 - middle) <= 2
         prompt = app.chat.prompt.region
         assert abs(prompt.x + prompt.width / 2 - middle) <= 2
 
@@ -325,5 +327,5 @@ async def test_the_files_of_a_message_stand_below_it(app, service, wait):
     branch[0] = replace(branch[0], attachments=(file,))
     async with app.run_test() as pilot:
         await wait(pilot, lambda: len(app.chat.transcript.shown) == 2)
-        notes = [str(note.render()) for note in app.chat.transcript.shown[0].query(".note")]
+        notes = [note.content.plain for note in app.chat.transcript.shown[0].notes]
         assert notes == ["file · [@click=app.quit]notes␛.txt · 7 B"]

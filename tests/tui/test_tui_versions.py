@@ -13,7 +13,7 @@ def texts(app):
 
 
 def heading(view):
-    return str(view.query(".who").first().render())
+    return view.heading.content.plain
 
 
 def quiet(app, count):
@@ -71,9 +71,9 @@ async def test_an_arrow_in_the_heading_is_clicked(begun, wait):
             return app.chat.transcript.shown[1]
 
         await wait(pilot, lambda: "‹ 2/2 ›" in heading(view()))
-        await wait(pilot, lambda: view().query(".who").first().region.height == 1)
+        await wait(pilot, lambda: view().heading.region.height == 1)
         column = heading(view()).index("‹")
-        await pilot.click(view().query(".who").first(), offset=(column, 0))
+        await pilot.click(offset=view().heading.at(column, 0))
         await wait(pilot, lambda: app.chat.transcript.messages[1].id == first)
 
 

@@ -21,8 +21,9 @@ from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.screens.details import DetailsScreen
 from lfm2chat.tui.screens.save import SaveScreen
 from lfm2chat.tui.widgets.answer import Answer
+from lfm2chat.tui.widgets.answer_view import AnswerView
 from lfm2chat.tui.widgets.editor import fits_editor
-from lfm2chat.tui.widgets.message import AnswerView, MessageView
+from lfm2chat.tui.widgets.message import MessageView
 from lfm2chat.tui.widgets.passages import Passage, code_blocks
 from lfm2chat.tui.widgets.prompt import Prompt
 from lfm2chat.tui.widgets.reading import ReadingTranscript
@@ -127,8 +128,9 @@ class ReadingCommands(ChatBase):
     @on(Answer.CodeAsked)
     async def _copy_clicked(self, event: Answer.CodeAsked) -> None:
         event.stop()
-        view = next(node for node in event.answer.ancestors if isinstance(node, AnswerView))
-        block = event.number + view.blocks - len(event.answer.blocks())
+        view = event.column
+        assert isinstance(view, AnswerView)
+        block = event.number + view.blocks - len(view.answer.blocks())
         passage = await asyncio.to_thread(view.passage, block)
         self._copy(passage.source if passage.code is None else passage.code)
 

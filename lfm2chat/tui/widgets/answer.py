@@ -1,26 +1,24 @@
 """The text of one answer: streamed as Markdown.
 
-One widget draws all of it, row by row (Textual's line API). It is fed pieces, which are joined and
-drawn at the pace that a frame's cost allows (:mod:`lfm2chat.tui.pace`), and settles on the stored
-text. A frame parses and lays out the block that is being written, no other, and repaints the rows
-that differ. While the reader is further up pieces are kept, and drawn when the reader comes back or
-the answer ends.
+Rows of the message that it is a part of. It is fed pieces, which are joined and drawn at the pace
+that a frame's cost allows (:mod:`lfm2chat.tui.pace`), and settles on the stored text. A frame
+parses and lays out the block that is being written, no other, and repaints the rows that differ.
+While the reader is further up pieces are kept, and drawn when the reader comes back or the answer
+ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.cache import LRUCache
-from textual.events import MouseMove
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.message import Message as Notice
-from textual.selection import Selection
 from textual.strip import Strip
 from textual.style import Style
 from textual.timer import Timer
-from textual.widget import Widget
 
 from lfm2chat.chat.text import safe
 from lfm2chat.tui.pace import SHORTEST_S, Pace
@@ -28,9 +26,12 @@ from lfm2chat.tui.widgets.blocks import stacked
 from lfm2chat.tui.widgets.document import Document, needs_the_end
 from lfm2chat.tui.widgets.hits import Hits
 from lfm2chat.tui.widgets.label import labelled
-from lfm2chat.tui.widgets.lines import Block, Row, extract, rows_of
+from lfm2chat.tui.widgets.lines import Block, Row, rows_of
+from lfm2chat.tui.widgets.part import Part
 from lfm2chat.tui.widgets.passages import Stretch, rows_between, stretches
-from lfm2chat.tui.widgets.placed import PlacedOnce
+
+if TYPE_CHECKING:
+    from lfm2chat.tui.widgets.column import Column
 
 # A text longer than this is read in a thread when it is shown at once.
 READ_AT_ONCE = 4_000
@@ -41,7 +42,7 @@ MOST_STRIPS = 500
 ROOM_SHARE, LEAST_ROOM, MOST_ROOM = 5, 3, 8
 
 
-class Answer(PlacedOnce, Widget):
+class Answer(Part):
     """One answer. ``source`` is the text that is drawn, after ``safe``."""
 
     class LinkClicked(Notice):
@@ -52,11 +53,11 @@ class Answer(PlacedOnce, Widget):
             self.href = href
 
     class CodeAsked(Notice):
-        """The label of a code block was clicked: block ``number`` of ``answer``."""
+        """The label of a code block was clicked: block ``number`` of the answer in ``column``."""
 
-        def __init__(self, answer: Answer, number: int) -> None:
+        def __init__(self, column: Column, number: int) -> None:
             super().__init__()
-            self.answer = answer
+            self.column = column
             self.number = number
 
     class Unseen(Notice):
@@ -67,7 +68,7 @@ class Answer(PlacedOnce, Widget):
             self.lines = lines
 
     def __init__(self, text: str = "", *, streaming: bool = False) -> None:
-        super().__init__()
+        super().__init__(name="answer", below=1)
         self._hits: Hits | None = None
         self._stretches: tuple[int, int, list[Stretch]] | None = None
         # Blocks of code whose label is shown: where the cursor is, and where the mouse is.
@@ -87,10 +88,13 @@ class Answer(PlacedOnce, Widget):
         self._kept = (0, 0, 0)
         self._laid_out_for = 0
         self._strips: LRUCache[int, Strip] = LRUCache(MOST_STRIPS)
+        # The style under them, and the lines above, when they were drawn.
+        self._drawn_for: tuple[Style, int] | None = None
 
-    async def on_mount(self) -> None:
+    async def begin(self) -> None:
+        """Read what there is, and draw what comes; when its message is mounted."""
         if self._streaming:
-            self._timer = self.set_interval(SHORTEST_S, self._tick)
+            self._timer = self.column.set_interval(SHORTEST_S, self._tick)
         if len(self._pending) > READ_AT_ONCE:
             async with self._lock:
                 whole, self._pending = self._pending, ""
@@ -111,6 +115,10 @@ class Answer(PlacedOnce, Widget):
         """The lines as they are copied, without bullets and bars."""
         self._lay_out(self._laid_out_for or 80)
         return list(self._lines)
+
+    @property
+    def lines(self) -> Sequence[str]:
+        return self._lines
 
     def blocks(self) -> list[Stretch]:
         """Where its blocks stand, in lines; counted anew when the text or the width changes."""
@@ -154,12 +162,10 @@ class Answer(PlacedOnce, Widget):
         if before != set(self._labels.values()):
             self.refresh()
 
-    def on_mouse_move(self, event: MouseMove) -> None:
-        number = self.block_at(event.y)
+    def point(self, row: int | None) -> None:
+        """The mouse is on that row of it, or, for None, elsewhere."""
+        number = None if row is None else self.block_at(row)
         self.label("mouse", number if number is not None and self.blocks()[number].code else None)
-
-    def on_leave(self) -> None:
-        self.label("mouse", None)
 
     def feed(self, text: str) -> None:
         """Add raw text at the end; it is drawn with the next frame."""
@@ -202,7 +208,7 @@ class Answer(PlacedOnce, Widget):
             return
         self._pace.begin()
         self._draw()
-        self.call_after_refresh(self._pace.end)
+        self.column.call_after_refresh(self._pace.end)
 
     def _tell_unseen(self) -> None:
         """Tell how many lines wait to be drawn, where that has changed."""
@@ -211,8 +217,10 @@ class Answer(PlacedOnce, Widget):
         new = self._pending[self._told :]
         self._told = len(self._pending)
         # As it was laid out: what is not shown has no size.
-        width = self._laid_out_for or self.app.size.width or 1
-        self.post_message(self.Unseen(sum(1 + len(line) // width for line in new.split("\n")) - 1))
+        width = self._laid_out_for or self.column.app.size.width or 1
+        self.column.post_message(
+            self.Unseen(sum(1 + len(line) // width for line in new.split("\n")) - 1)
+        )
 
     def _draw(self) -> None:
         """Draw what was fed since the last frame."""
@@ -231,19 +239,16 @@ class Answer(PlacedOnce, Widget):
 
     # --- rows ---------------------------------------------------------------------------------
 
-    def get_content_width(self, container: Size, viewport: Size) -> int:  # noqa: ARG002
-        return container.width
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+    def lay_out(self, width: int) -> int:
         self._lay_out(width)
         rows = len(self._rows)
         # While it grows there is room for more: a row within it is painted, and nothing else moves.
-        room = min(MOST_ROOM, max(LEAST_ROOM, self.app.size.height // ROOM_SHARE))
+        room = min(MOST_ROOM, max(LEAST_ROOM, self.column.app.size.height // ROOM_SHARE))
         return -(-rows // room) * room if self._streaming and rows > room else rows
 
     def _changed(self) -> None:
         """Lay out what is new, and repaint the rows that differ."""
-        width = self.outer_size.width
+        width = self.size.width
         if not width or width != self._laid_out_for:
             self.refresh(layout=True)
             return
@@ -261,11 +266,11 @@ class Answer(PlacedOnce, Widget):
         rows = max(len(before), len(after)) - same
         if not rows:
             return
-        # Relative to the widget: it has neither border nor padding.
-        changed = Region(0, first + same, width, rows)
-        grows = len(self._rows) > self.outer_size.height
+        column = self.column
+        changed = Region(0, self.top + first + same, column.content_width, rows)
+        grows = len(self._rows) > self.height
         shrinks = not self._streaming and len(before) != len(after)
-        self.refresh(changed, layout=grows or shrinks)
+        column.refresh(changed, layout=grows or shrinks)
 
     def _lay_out(self, width: int, *, anew: bool = False) -> None:
         """Rows for ``width``; those of finished blocks stay where nothing else changed."""
@@ -290,59 +295,35 @@ class Answer(PlacedOnce, Widget):
 
     # --- drawing ------------------------------------------------------------------------------
 
-    def render_line(self, y: int) -> Strip:
-        """Row ``y`` of the text."""
-        # It has neither border nor padding; for the size of its content Textual lays out all.
-        width = self.outer_size.width
-        if y >= len(self._rows):
-            return Strip.blank(width, self.visual_style.rich_style)
-        row, selection = self._rows[y], self.text_selection
-        if self._hits is not None:
-            row = self._hits.on(row)
-        if selection is not None and (span := selection.get_span(row.number)) is not None:
-            highlight = self.screen.get_visual_style("screen--selection")
-            return row.strip(width, _Styles(self), span, highlight)
+    def row(self, y: int) -> Row | None:
+        if not 0 <= y < len(self._rows):
+            return None
+        row = self._rows[y]
+        return row if self._hits is None else self._hits.on(row)
+
+    def draw(self, y: int) -> Strip:
+        """Row ``y``, as it was drawn before where nothing changed, with the label of its code."""
+        width, above = self.column.text_width, self.column.lines_above(self)
+        drawn_for = (self.column.base, above)
+        if drawn_for != self._drawn_for:
+            self._drawn_for = drawn_for
+            self._strips.clear()
+        row = self.row(y)
+        if row is None or self.selected(above + row.number) is not None:
+            return super().draw(y)
         strip = self._strips.get(y)
         if strip is None or strip.cell_length != width:
-            strip = self._strips[y] = row.strip(width, _Styles(self), None, Style())
+            strip = self._strips[y] = row.strip(width, self.styles, None, Style(), above=above)
         for number in self._labels.values():
             blocks = self.blocks()
             if number < len(blocks) and self.rows(blocks[number])[0] == y:
-                return labelled(strip, number, _Styles(self))
+                return labelled(strip, number, self.styles)
         return strip
 
-    def notify_style_update(self) -> None:
+    def forget_styles(self) -> None:
         """Another theme: the same rows in other colours."""
         self._strips.clear()
-        super().notify_style_update()
 
-    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """What is selected, as it was written: wrapped lines are whole."""
-        return extract(self._lines, selection), "\n"
-
-    def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002
-        self.refresh()
-
-    def action_copy_code(self, number: int) -> None:
-        """A click on the label of block ``number``."""
-        self.post_message(self.CodeAsked(self, number))
-
-    def action_link(self, number: int) -> None:
-        """A click on link ``number``."""
-        address = self._document.link(number)
-        if address:
-            self.post_message(self.LinkClicked(address))
-
-
-@dataclass(frozen=True, slots=True)
-class _Styles:
-    """The styles that rows of ``widget`` are drawn with."""
-
-    widget: Answer
-
-    @property
-    def base(self) -> Style:
-        return self.widget.visual_style
-
-    def get(self, style: str | Style) -> Style:
-        return self.widget._get_style(style)  # noqa: SLF001 - what its own content is drawn with
+    def link(self, number: int) -> str:
+        """The address of link ``number``; empty where there is none."""
+        return self._document.link(number)

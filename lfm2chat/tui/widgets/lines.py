@@ -75,9 +75,17 @@ class Row:
         )
 
     def strip(
-        self, width: int, styles: Styles, selected: tuple[int, int] | None, highlight: Style
+        self,
+        width: int,
+        styles: Styles,
+        selected: tuple[int, int] | None,
+        highlight: Style,
+        *,
+        above: int = 0,
     ) -> Strip:
-        """The row, ``width`` cells wide. ``selected`` are characters of the line, -1 its end."""
+        """The row, ``width`` cells wide. ``selected`` are characters of the line, -1 its end;
+        ``above`` are the lines above the text that it is of.
+        """
         content = self.content
         if selected is not None:
             start, end = selected
@@ -92,12 +100,12 @@ class Row:
         place = self.start
         for text, style in content.render(behind, end="", parse_style=styles.get):
             segments.append(
-                Segment(text, (behind + style).rich_style_with_offset(place, self.number))
+                Segment(text, (behind + style).rich_style_with_offset(place, above + self.number))
             )
             place += len(text)
         used = self.before.cell_length + content.cell_length
         strip = Strip(segments, used)
-        return strip.adjust_cell_length(width, behind.rich_style)
+        return strip.adjust_cell_length(width, behind.background_style.rich_style)
 
 
 class Styles(Protocol):

@@ -8,9 +8,7 @@ what a frame costs.
 
 from __future__ import annotations
 
-from textual.containers import Vertical
-from textual.geometry import Region, Size
-from textual.strip import Strip
+from textual.geometry import Size
 
 
 # No widget itself: what Textual reads a widget's style from is its first base.
@@ -37,18 +35,3 @@ class PlacedOnce:
             size, virtual_size, container_size, layout=False
         )
         return placed
-
-
-class PlacedVertical(PlacedOnce, Vertical):
-    """A column of widgets, as high as they are."""
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows of ``crop`` behind the widgets: without a border all are alike, and blank.
-        Row by row they cost as much as the text before them.
-        """
-        if any(self.styles.border.spacing):
-            return super().render_lines(crop)
-        blank = Strip.blank(crop.width, self.visual_style.rich_style)
-        for each in self.get_line_filters():
-            blank = blank.apply_filter(each, self.background_colors[1])
-        return [blank] * crop.height

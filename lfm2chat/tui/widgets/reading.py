@@ -19,7 +19,8 @@ from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.tui.draft import Draft
 from lfm2chat.tui.keymap import no_key
 from lfm2chat.tui.keys import COMMANDS
-from lfm2chat.tui.widgets.message import AnswerView, MessageView
+from lfm2chat.tui.widgets.answer_view import AnswerView
+from lfm2chat.tui.widgets.message import MessageView
 from lfm2chat.tui.widgets.transcript import Transcript
 
 
@@ -278,7 +279,7 @@ class ReadingTranscript(Transcript):
 
     def _rows_of(self, view: MessageView, first: int, end: int) -> tuple[int, int]:
         # A line may stand above the column: what the model does not see any more.
-        top = view.virtual_region.y + view.column.region.y - view.region.y
+        top = view.virtual_region.y + view.gutter.top
         return top + first, top + end
 
     def _reveal(self, view: MessageView, first: int, end: int, *, middle: bool = False) -> None:

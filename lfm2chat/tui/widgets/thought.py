@@ -5,25 +5,20 @@ from __future__ import annotations
 import re
 
 from textual.content import Content
-from textual.events import Click
-from textual.message import Message as Notice
-from textual.widgets import Static
 
 from lfm2chat.chat.text import one_line, safe
 from lfm2chat.tui.widgets.foreign import cut_for_view, foreign
 from lfm2chat.tui.widgets.hits import marked, row_of
+from lfm2chat.tui.widgets.part import TextPart
 
 LONGEST_LINE = 200
 
 
-class ThoughtView(Static):
+class Thought(TextPart):
     """One thought. While it is being written its last line is shown below the count of words."""
 
-    class Toggled(Notice):
-        """It was folded or unfolded."""
-
     def __init__(self) -> None:
-        super().__init__("", classes="thought", markup=False)
+        super().__init__(name="thought", style="$muted", wrap=False, below=1)
         self._text = ""
         self._words = 0
         self._thinking = False
@@ -46,9 +41,8 @@ class ThoughtView(Static):
         """Show one line of it, or all."""
         if folded != self._folded:
             self._folded = folded
-            self.set_class(not folded, "-unfolded")
+            self.wrap = not folded
             self._draw()
-            self.post_message(self.Toggled())
 
     def find(self, pattern: re.Pattern[str] | None, number: int | None = None) -> None:
         """Mark what ``pattern`` finds in it; the reader is at hit ``number``."""
@@ -57,11 +51,7 @@ class ThoughtView(Static):
 
     def row_of(self, pattern: re.Pattern[str], number: int) -> int:
         """The row of a hit, where it is unfolded."""
-        return 1 + row_of(cut_for_view(self._text), pattern, number, self.content_size.width)
-
-    def on_click(self, event: Click) -> None:
-        event.stop()
-        self.fold(not self._folded)
+        return 1 + row_of(cut_for_view(self._text), pattern, number, self.column.text_width)
 
     def _draw(self) -> None:
         words = f"{self._words} word" + ("" if self._words == 1 else "s")

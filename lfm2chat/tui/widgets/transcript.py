@@ -21,10 +21,12 @@ from textual.widget import Widget
 from lfm2chat.chat.turns import Message, MessageStatus
 from lfm2chat.tui.draft import Draft
 from lfm2chat.tui.widgets.answer import Answer
+from lfm2chat.tui.widgets.answer_view import AnswerView
 from lfm2chat.tui.widgets.gap import Gap
-from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView
+from lfm2chat.tui.widgets.message import MessageView
 from lfm2chat.tui.widgets.welcome import Welcome
 from lfm2chat.tui.widgets.window import WINDOW, MessageWindow
+from lfm2chat.tui.widgets.written import WrittenView
 from lfm2chat.tui.wording import SUMMARISED, UNSEEN
 
 # Rows from the end within which following starts again.
@@ -162,7 +164,7 @@ class Transcript(MessageWindow):
 
     def _mark_found(self, view: MessageView) -> None:
         message = view.message
-        view.set_class(message is not None and message.id == self._found, "-found")
+        view.show_found(message is not None and message.id == self._found)
 
     async def add_waiting(self, draft: Draft) -> None:
         """Show a message of the user that is not on the disk yet."""

@@ -13,17 +13,20 @@ from collections.abc import Sequence
 
 from textual.containers import VerticalScroll
 from textual.geometry import Region, Size
-from textual.layout import DockArrangeResult
+from textual.layout import DockArrangeResult, Layout
+from textual.layouts.stream import StreamLayout
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 
 from lfm2chat.chat.turns import Message
+from lfm2chat.tui.widgets.answer_view import AnswerView, view_of
+from lfm2chat.tui.widgets.column import WIDEST
 from lfm2chat.tui.widgets.gap import Gap, expected_rows
-from lfm2chat.tui.widgets.message import AnswerView, MessageView, WrittenView, view_of
+from lfm2chat.tui.widgets.message import MessageView
 from lfm2chat.tui.widgets.placed import PlacedOnce
+from lfm2chat.tui.widgets.written import WrittenView
 
-# Laying out one frame of a stream visits every mounted widget (some five a message): forty
-# messages doubled what a frame costs.
+# Laying out one frame of a stream visits every mounted widget.
 WINDOW = 16
 # Messages mounted in one step: each is a frame that is drawn late.
 STEP = 2
@@ -31,8 +34,6 @@ STEP = 2
 LARGEST_WINDOW = 24
 # Screens of messages that are mounted beyond what is in view, and those beyond which none are.
 AHEAD, BEYOND = 1, 2
-# The column of text is not wider than that.
-WIDEST = 94
 
 
 class MessageWindow(PlacedOnce, VerticalScroll):
@@ -277,6 +278,16 @@ class MessageWindow(PlacedOnce, VerticalScroll):
         self._later.show(later, rows, f"↓ {later} later messages: scroll down")
 
     # --- the place on the screen --------------------------------------------------------------
+
+    def pre_layout(self, layout: Layout) -> None:
+        """Before the children are laid out: none stays where it was without being asked.
+
+        Textual keeps the places of those above the first child that said that it changed. A gap
+        that changed with what is mounted below it says so in a later message, and until then what
+        is in view would stand elsewhere.
+        """
+        if isinstance(layout, StreamLayout):
+            layout._cached_placements = None  # noqa: SLF001 - there is no other way to it
 
     def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
         """Lay the children out; what is in view keeps its place."""
