@@ -90,6 +90,8 @@ class Transcript(MessageWindow):
                 if self._lives:
                     await self.mount(self._earlier, *(views or [Welcome()]), self._later)
         self.follow()
+        # Whoever looked while this was mounted saw it half done, and nothing is laid out again.
+        self._look_later()
 
     async def change(self, messages: Sequence[Message]) -> None:
         """Show another branch of the same conversation: what both have stays where it is."""
