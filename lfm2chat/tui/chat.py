@@ -54,8 +54,9 @@ class ChatScreen(
             self._tell(str(error), error.hint)
         self._show_list()
         self._show_sampling()
-        last = self._conversations[0].id if self._conversations else self._state.shown
-        await self._open(last, at_start=True)
+        # Not the first of the list: that may be an old one that is pinned.
+        last = max(self._conversations, key=lambda one: (one.updated_at, one.id), default=None)
+        await self._open(last.id if last is not None else self._state.shown, at_start=True)
         if self._starting:
             # The user was faster than the disk: what was begun stays on the screen.
             await self._open(self._state.shown, at_start=True)

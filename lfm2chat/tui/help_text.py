@@ -19,8 +19,9 @@ SCOPE_TITLES = {
 }
 KEYS_CELLS = 17
 NAME_CELLS = 18
+GAP_CELLS = 2
 # Narrower, the names that the table [keys] takes are left out.
-NAMES_FROM = 84
+NAMES_FROM = 82
 
 
 def scopes_from(here: str) -> list[str]:
@@ -64,7 +65,7 @@ def _rows(command: Command, keymap: Keymap, width: int) -> list[Content]:
     keys = _keys_of(command, keymap)
     name = command.id if width >= NAMES_FROM else ""
     room = max(10, width - KEYS_CELLS - (NAME_CELLS if name else 0))
-    texts = textwrap.wrap(command.help, room) or [""]
+    texts = textwrap.wrap(command.help, room - GAP_CELLS if name else room) or [""]
     # Keys that are longer than their column have a row of their own.
     first = Content.styled(keys.ljust(KEYS_CELLS), "bold $footer-key-foreground")
     rows = [first] if len(keys) >= KEYS_CELLS else []

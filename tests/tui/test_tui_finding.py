@@ -136,6 +136,17 @@ async def test_typing_in_the_list_filters_titles_then_messages_and_esc_shows_all
         assert app.focused is app.chat.list
 
 
+async def test_what_was_written_in_last_is_open_at_the_start_though_another_is_pinned(
+    app, service, wait
+):
+    service.store_conversation("Pinned", ["a", "b"], pinned_at=NOW)
+    last = service.store_conversation("Last", ["a", "b"])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown > 0)
+        assert app.state.shown == last.id
+        assert [one.title for one in app.chat.conversations] == ["Pinned", "Last"]
+
+
 async def test_enter_in_the_filter_opens_the_first_and_a_hit_opens_at_its_message(
     app, service, wait
 ):

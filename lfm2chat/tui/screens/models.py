@@ -96,7 +96,7 @@ class ModelsScreen(ModalScreen[Choice | None]):
         self._note = ForeignText("looking …", id="model-note")
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="card"):
+        with Vertical(classes="card", id="models-card"):
             yield Static(Content("Models"), classes="card-title", markup=False)
             yield OptionList(id="model-list", markup=False, compact=True)
             yield self._note

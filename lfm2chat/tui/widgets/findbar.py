@@ -12,6 +12,9 @@ from textual.content import Content
 from textual.message import Message as Notice
 from textual.widgets import Input, Static
 
+_HINT = "  Enter next · Shift+Enter back · Esc closes"
+_SHORT_HINT = "  Esc closes"
+
 
 class FindBar(Horizontal):
     """A field and what was found; hidden until it is asked for. The screen does the finding."""
@@ -67,7 +70,7 @@ class FindBar(Horizontal):
     def show_count(self, at: int, total: int) -> None:
         """Say that hit ``at`` (from 1; 0 for none) of ``total`` is shown."""
         said = f"{at}/{total}" if total else "nothing found" if self.query_text.strip() else ""
-        hint = "  Enter next · Shift+Enter back · Esc" if self.app.size.width >= 80 else "  Esc"
+        hint = _HINT if self.app.size.width >= 80 else _SHORT_HINT
         self._count.update(Content.assemble((said, "bold"), (hint, "$muted")))
 
     def action_walk(self, by: int) -> None:
