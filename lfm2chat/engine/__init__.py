@@ -41,6 +41,7 @@ from lfm2chat.engine.quantize import Precision
 from lfm2chat.engine.sampling import Sampler
 from lfm2chat.engine.speculate import PassCosts, PromptLookup, Reader
 from lfm2chat.engine.trial import KernelTrial, read_trials
+from lfm2chat.engine.weights import require_finite_scores
 
 __all__ = [
     "TORCH",
@@ -82,6 +83,7 @@ __all__ = [
     "read_cache_header",
     "read_together",
     "read_trials",
+    "require_finite_scores",
     "run_packed",
     "run_plain",
     "save_cache",

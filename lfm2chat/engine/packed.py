@@ -12,7 +12,6 @@ halves of the gate at hand.
 
 from __future__ import annotations
 
-import math
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -23,7 +22,8 @@ import torch
 from torch import Tensor
 
 from lfm2chat.engine.quantize import PANEL_ROWS, PackedMatrix, Precision, pack, packed_bytes
-from lfm2chat.errors import NotEnoughMemoryError, WeightsError
+from lfm2chat.engine.weights import require_finite
+from lfm2chat.errors import NotEnoughMemoryError
 from lfm2chat.spec.config import ATTENTION, Lfm2Config
 
 ALIGNMENT = 128
@@ -229,12 +229,4 @@ def _known_scales(section: Section, lookup: ScaleLookup) -> Tensor | None:
 
 
 def _finite(lookup: Lookup, name: str) -> Tensor:
-    weight = lookup(name)
-    # One pass over the numbers; `isfinite` makes two copies and takes 15 times as long.
-    low, high = torch.aminmax(weight)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise WeightsError(
-            f"{name} holds numbers that are not finite (NaN or an infinity)",
-            hint="the model's files are damaged: download it again, or choose another",
-        )
-    return weight
+    return require_finite(lookup(name), name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -30,6 +31,8 @@ from lfm2chat.spec.config import Lfm2Config
 BUFFER_BYTES = 8 * 2**20
 BLOCK_BYTES = 2**18
 """Of a GGUF file's blocks at once: their numbers stay in the cache, three times as fast."""
+
+_SCORING = (".q_proj.", ".k_proj.", ".q_layernorm.", ".k_layernorm.")
 
 
 @contextmanager
@@ -107,6 +110,36 @@ class WeightReader:
                 yield file
         except OSError as error:
             raise _unreadable(path, error) from None
+
+
+def require_finite(weight: Tensor, name: str) -> Tensor:
+    """``weight``, called ``name``, as it is.
+
+    Raises:
+        WeightsError: A number in it is NaN or an infinity.
+    """
+    # One pass over the numbers; `isfinite` makes two copies and takes 15 times as long.
+    low, high = torch.aminmax(weight)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise WeightsError(
+            f"{name} holds numbers that are not finite (NaN or an infinity)",
+            hint="the model's files are damaged: download it again, or choose another",
+        )
+    return weight
+
+
+def require_finite_scores(model: nn.Module) -> None:
+    """Look at the weights that queries and keys are made of; those of all else reach the logits.
+
+    With AVX-512 the softmax inside torch's attention makes numbers of scores that are none
+    (2.13.0): what is damaged there would be answered from without a word.
+
+    Raises:
+        WeightsError: A number in one of them is NaN or an infinity.
+    """
+    for name, weight in model.named_parameters():
+        if any(part in name for part in _SCORING):
+            require_finite(weight, name)
 
 
 def save(model: nn.Module, config: Lfm2Config, folder: Path) -> None:

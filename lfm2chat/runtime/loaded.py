@@ -32,6 +32,7 @@ from lfm2chat.engine import (
     kernels_of,
     open_packed,
     packed_memory_bytes,
+    require_finite_scores,
     run_packed,
     run_plain,
     set_threads,
@@ -265,6 +266,7 @@ def _run(
     precision = choose_precision(dtype, config, device=device, stored=stored)
     if precision is None:
         plain = Lfm2ForCausalLM.from_pretrained(folder, dtype=dtype, device=device)
+        require_finite_scores(plain)
         name = str(plain.dtype).removeprefix("torch.")
         running = run_plain(plain)
         return _Running(running, name, kernels_of(running), threads)

@@ -77,7 +77,9 @@ def test_of_a_deleted_conversation_nothing_is_warm(run_service):
     assert answer.id in _warm(running, answer.conversation_id)
     running.service.delete(answer.conversation_id).result()
     running.service.restore(answer.conversation_id).result()
-    assert answer.id not in _warm(running, answer.conversation_id)
+    # What was told of the turn by itself, and for the question before, may still be on its way.
+    told = [_warm(running, answer.conversation_id) for _ in range(3)]
+    assert answer.id not in told[-1]
 
 
 def test_telling_costs_no_rendering_after_a_turn(run_service, monkeypatch):
