@@ -96,7 +96,7 @@ class TreeScreen(ModalScreen[TreeChoice | None]):
         mark = ("● ", "$accent") if row.shown else ("○ ", "$success") if warm else ("  ", "")
         style = "$muted" if row.hidden else "$foreground" if row.shown else "$muted"
         return Content.assemble(
-            (row.lines, "$rule"),
+            (row.lines, "$muted"),
             mark,
             foreign(f"{who}  ", "$primary" if message.role is Role.USER else "$muted"),
             foreign(text, f"{style} strike" if row.hidden else style),
