@@ -67,7 +67,8 @@ class FindBar(Horizontal):
     def show_count(self, at: int, total: int) -> None:
         """Say that hit ``at`` (from 1; 0 for none) of ``total`` is shown."""
         said = f"{at}/{total}" if total else "nothing found" if self.query_text.strip() else ""
-        hint = "  Enter next · Shift+Enter back · Esc" if self.app.size.width >= 80 else "  Esc"
+        walk = "Enter next · Shift+Enter back · " if self.app.size.width >= 80 else ""
+        hint = f"  {walk}Esc closes"
         self._count.update(Content.assemble((said, "bold"), (hint, "$muted")))
 
     def action_walk(self, by: int) -> None:
