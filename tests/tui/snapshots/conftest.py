@@ -67,9 +67,13 @@ class Stage:
     async def until_it_says(self, words: str) -> None:
         """Let the app run until ``words`` stand in one row of the screen."""
         deadline = time.monotonic() + PATIENCE_S
-        while not any(words in row.text for row in self._strips()):
+        while not any(words in row for row in self.rows()):
             assert time.monotonic() < deadline, f"{words!r} is never seen"
             await self.pilot.pause(0.01)
+
+    def rows(self) -> list[str]:
+        """The rows of the screen, as they read."""
+        return [strip.text for strip in self._strips()]
 
     async def looks_like(self, name: str) -> None:
         """Fail unless the screen comes to be what the file of that name says."""

@@ -13,7 +13,9 @@ from lfm2chat.spec import FinishReason, SamplingParams
 from lfm2chat.store.archive import Tree
 from lfm2chat.tui.draft import Draft
 
-SIZES = [(80, 24), (120, 36), (60, 20)]
+WIDE = [(80, 24), (120, 36)]
+# And where a narrow screen is laid out in another way.
+SIZES = [*WIDE, (60, 20)]
 NOW = 1_760_000_000.0
 
 ANSWER = """<think>
@@ -63,7 +65,20 @@ async def test_a_new_user_is_greeted_with_the_keys_to_begin_with(service, stage,
         await on.looks_like("welcome")
 
 
-@pytest.mark.parametrize("size", SIZES)
+async def test_a_new_user_sees_how_to_stop_begin_anew_change_the_model_and_find_help(stage):
+    keys = [
+        ("Esc", "stop the answer"), ("^j", "new line"), ("^n", "new conversation"),
+        ("F3", "other models"), ("F1", "all keys"), ("Enter", "send"),
+    ]  # fmt: skip
+    async with stage((80, 24)) as on:
+        rows = on.rows()
+        for key, does in keys:
+            assert any(f" {key}  {does} " in f" {row} " for row in rows), (key, does, rows)
+        for hint in ("Esc Stop", "^n New", "F1 Help", "F3 Model", "^q Quit"):
+            assert hint in rows[-1]
+
+
+@pytest.mark.parametrize("size", WIDE)
 async def test_versions_are_counted_in_the_heading_and_drawn_as_a_tree(service, stage, size):
     _versions(service)
     async with stage(size) as on:
@@ -80,11 +95,10 @@ async def test_the_prompt_shows_files_what_waits_what_it_costs_and_commands(serv
     service.context = ContextMap(0, shares, 2, 1234, 512, 4096, left_out=0, fits=True)
     files = (Attachment("recipe.md", "flour\n" * 90), Attachment("notes [1].txt", "salt"))
     async with stage(size) as on:
-        await on.press(*"Tell me about bread", "enter")
-        await on.until_it_says("Tell me about bread")
-        for text in ("And rolls?", "And cake,\nwith cream?"):
+        for text in ("Tell me about bread", "And rolls?", "And cake,\nwith cream?"):
             on.app.chat.prompt.put(Draft(text))
             await on.press("enter")
+            await on.until_it_says(text[:9])
         service.say(max(service.turns), "Bread is made of flour, ")
         service.say(max(service.turns), "water and salt.")
         on.app.chat.prompt.put(Draft("What is in these?\nIn two lines.", files))
