@@ -93,12 +93,17 @@ class PaneCommands(ChatBase):
         if len(answers) == 1:
             self._say("There is one pane: open another first.")
             return
-        mine = answers.pop(self._state.active)
-        other = next((answer for answer in answers if answer is not None), None)
-        if mine is None or other is None:
+        active = self._state.active
+        mine = answers[active]
+        others = [
+            (at, answer) for at, answer in enumerate(answers) if at != active and answer is not None
+        ]
+        if mine is None or not others:
             self._say("Two finished answers are needed.")
             return
-        self.app.push_screen(DifferenceScreen(mine, other))
+        # On the sides where their panes stand: the headings may be the same.
+        (_, left), (_, right) = sorted([(active, mine), others[0]], key=lambda one: one[0])
+        self.app.push_screen(DifferenceScreen(left, right))
 
     def _show_active(self) -> None:
         self.prompt.area.focus()

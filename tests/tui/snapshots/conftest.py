@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from difflib import unified_diff
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,9 @@ class Stage:
         deadline = time.monotonic() + PATIENCE_S
         while (seen := self._seen()) != wanted and time.monotonic() < deadline:
             await self.pilot.pause(0.02)
-        assert seen == wanted
+        lines = (wanted.split("\n"), seen.split("\n"))
+        told = unified_diff(*lines, path.name, "seen", n=1, lineterm="")
+        assert seen == wanted, "\n" + "\n".join(told)
 
     async def _still(self) -> str:
         """What is seen once nothing moves any more."""
