@@ -16,6 +16,7 @@ The last line is one JSON object; ends with 1 where a promise is broken.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import itertools
 import json
@@ -233,6 +234,8 @@ def run_child(fast: float) -> None:
 
     def make(emit: Any) -> Any:
         service.emit = emit
+        # As where a model is loaded: nothing looks for garbage in what is there by then.
+        gc.freeze()
         return service
 
     sys.setswitchinterval(SWITCH_S)
