@@ -29,7 +29,7 @@ from lfm2chat.tui.widgets.written import WrittenView
 # Laying out one frame of a stream visits every mounted widget.
 WINDOW = 16
 # Messages mounted in one step: each is a frame that is drawn late.
-STEP = 2
+STEP = 1
 # The window is cut back to WINDOW when it has grown beyond this.
 LARGEST_WINDOW = 24
 # Screens of messages that are mounted beyond what is in view, and those beyond which none are.
