@@ -113,9 +113,15 @@ class Column(PlacedOnce, Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
         text_width = max(1, min(width, WIDEST) - AROUND)
         y = 0
+        moved = False
         for part in self._drawn_parts:
-            part.top, part.height = y, part.lay_out(text_width)
+            place = y, part.lay_out(text_width)
+            moved = moved or place != (part.top, part.height)
+            part.top, part.height = place
             y += part.height + part.below
+        if moved:
+            # A row drawn since the text grew and before it was laid out was drawn without it.
+            self.refresh()
         return y
 
     # --- the bar ------------------------------------------------------------------------------
