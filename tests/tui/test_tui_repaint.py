@@ -49,3 +49,18 @@ def test_where_textual_has_other_names_its_own_way_stays():
     screen = Screen()
     assert not repaint_by_parts(screen)
     assert vars(screen) == {}
+
+
+async def test_text_that_a_frame_came_before_its_layout_is_seen(app, service, wait):
+    async with app.run_test(size=(100, 30)) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        await pilot.press("x", "enter")
+        await wait(pilot, lambda: len(app.chat.transcript.shown) == 2)
+        await pilot.pause(0.2)
+        view = app.chat.transcript.shown[1]
+        view.feed("the words")
+        view.answer._draw()
+        view.render_lines(Region(0, 0, view.size.width, view.size.height))
+        await pilot.pause(0.2)
+        drawn = view.render_lines(view.size.region)
+        assert "the words" in "".join(row.text for row in drawn)
