@@ -104,13 +104,10 @@ def map_context(
     for number in range(left_out):
         text = rest[number].text
         starts[number] = [start for _, start in template.tokenizer.plain_offsets(text)]
-    shares = []
-    for number, (message, places) in enumerate(zip(rest, starts, strict=True)):
-        ends = attachment_spans(message.text, files[number] if number < len(files) else ())
-        counts = [0] * (len(ends) + 1)
-        for place in places:
-            counts[sum(end <= place for end in ends)] += 1
-        shares.append(Share(message.role, counts[-1], tuple(counts[:-1]), number >= left_out))
+    shares = [
+        _share(message, places, files[number] if number < len(files) else (), number >= left_out)
+        for number, (message, places) in enumerate(zip(rest, starts, strict=True))
+    ]
     own_prompt = sum(start < len(system) for start in told) if summary else len(told)
     return ContextMap(
         system_tokens=own_prompt,
@@ -125,3 +122,14 @@ def map_context(
         summary_tokens=len(told) - own_prompt,
         summary_due=summary_due,
     )
+
+
+def _share(
+    message: PromptMessage, places: Sequence[int], files: Sequence[Attachment], seen: bool
+) -> Share:
+    """The share of a message whose tokens begin at ``places``, characters of its text."""
+    ends = attachment_spans(message.text, files)
+    counts = [0] * (len(ends) + 1)
+    for place in places:
+        counts[sum(end <= place for end in ends)] += 1
+    return Share(message.role, counts[-1], tuple(counts[:-1]), seen)

@@ -63,8 +63,7 @@ def answer(
     conversation alone, a context may come from the disk, and that of a whole answer is noted to
     be saved as that of ``conversation_id``. ``limit_s`` says before each chunk of the prompt how
     long it may take, where others wait for its end. ``primed`` is what was read ahead: it is used
-    where this answer, were it alone, would have read the very same, so that nothing of the answer
-    depends on it.
+    only where this answer, were it alone, would have read the very same.
 
     Raises:
         ContextFullError: No room for an answer, and ``roll`` is off or does not help.
@@ -74,22 +73,18 @@ def answer(
     sampling = _seeded(sampling)
     begun = loaded.template.beginning_ids(beginning) if beginning is not None else ()
     started = time.monotonic()
+    window: Window | None
     if fitting is None:
         window = fit_window(loaded.sight, messages, sampling, roll=roll, begun=begun)
     else:
-        fitted = yield from fitting(messages, sampling, begun)
-        if fitted is None:
-            yield _unread(sampling, beginning, begun)
-            return
-        window = fitted
+        window = yield from fitting(messages, sampling, begun)
+    if window is None:
+        yield _unread(sampling, beginning, begun)
+        return
     while contexts.is_coming(window.prompt.ids) and not cancelled():
         yield Waiting()
     reading_from = time.monotonic()
-    context = find_context(loaded, contexts, saved, window.prompt.ids)
-    if primed is not None:
-        # First what was read ahead, then lent: whoever copies it meanwhile copies that too.
-        primed.lend(context, window.prompt.ids)
-    contexts.lend(context, window.prompt.ids)
+    context = _borrow(loaded, contexts, saved, primed, window.prompt.ids)
     times = {"started": started, "reading_from": reading_from}
     run = _Run(loaded, context, window, sampling, cancelled=cancelled, limit_s=limit_s, **times)
     if beginning is not None:
@@ -103,6 +98,22 @@ def answer(
         # A pass that failed may have left numbers behind that nobody should keep.
         if saved is not None and conversation_id is not None and run.answered:
             saved.note(conversation_id, context)
+
+
+def _borrow(
+    loaded: LoadedModel,
+    contexts: WarmContexts,
+    saved: SavedContexts | None,
+    primed: Primed | None,
+    ids: Sequence[int],
+) -> WarmContext:
+    """The context that knows most of ``ids``, noted as lent for them."""
+    context = find_context(loaded, contexts, saved, ids)
+    if primed is not None:
+        # First what was read ahead, then lent: whoever copies it meanwhile copies that too.
+        primed.lend(context, ids)
+    contexts.lend(context, ids)
+    return context
 
 
 def _unread(

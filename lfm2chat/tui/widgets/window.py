@@ -28,7 +28,7 @@ from lfm2chat.tui.widgets.written import WrittenView
 
 # Laying out one frame of a stream visits every mounted widget.
 WINDOW = 16
-# Messages mounted in one step: each is a frame that is drawn late.
+# Messages mounted in one step: a key that comes meanwhile waits for its end.
 STEP = 1
 # The window is cut back to WINDOW when it has grown beyond this.
 LARGEST_WINDOW = 24
