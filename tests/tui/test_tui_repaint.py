@@ -64,3 +64,17 @@ async def test_text_that_a_frame_came_before_its_layout_is_seen(app, service, wa
         await pilot.pause(0.2)
         drawn = view.render_lines(view.size.region)
         assert "the words" in "".join(row.text for row in drawn)
+
+
+async def test_a_width_that_was_only_tried_is_not_what_is_drawn(app, service, wait):
+    said = "How long does the bread of this house have to bake?"
+    service.store_conversation("x", [said, "an answer"])
+    async with app.run_test(size=(60, 20)) as pilot:
+        await wait(pilot, lambda: len(app.chat.transcript.shown) == 2)
+        await pilot.pause(0.2)
+        view = app.chat.transcript.shown[0]
+        narrow = view.size.width // 2
+        assert view.get_content_height(view.size, view.size, narrow) > view.size.height
+        drawn = view.render_lines(view.size.region)
+        assert said in "".join(row.text for row in drawn)
+        assert view.rows_high == view.size.height

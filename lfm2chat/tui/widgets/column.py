@@ -44,6 +44,8 @@ class Column(PlacedOnce, Widget):
         super().__init__(classes=classes)
         self.parts: list[Part] = []
         self._marked = (0, 0)
+        # How wide the text was when its rows were counted.
+        self._laid_out_for = 0
         # The part that the mouse was pressed on.
         self._pointed: Part | None = None
 
@@ -111,18 +113,32 @@ class Column(PlacedOnce, Widget):
         return container.width
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
-        text_width = max(1, min(width, WIDEST) - AROUND)
-        y = 0
-        moved = False
+        rows, moved = self._lay_out(max(1, min(width, WIDEST) - AROUND))
+        if moved:
+            # A row drawn since the text grew and before it was laid out was drawn without it.
+            self.refresh()
+        return rows
+
+    def _lay_out(self, text_width: int) -> tuple[int, bool]:
+        """Put the parts below one another: how many rows they fill, and whether one moved."""
+        self._laid_out_for = text_width
+        y, moved = 0, False
         for part in self._drawn_parts:
             place = y, part.lay_out(text_width)
             moved = moved or place != (part.top, part.height)
             part.top, part.height = place
             y += part.height + part.below
-        if moved:
-            # A row drawn since the text grew and before it was laid out was drawn without it.
-            self.refresh()
-        return y
+        return y, moved
+
+    def _fit(self) -> None:
+        """Lay out for the width that it has: Textual knows the heights of an arrangement that it
+        had before, and does not ask for them when it comes back to that from another.
+        """
+        if self._laid_out_for != self.text_width:
+            self._lay_out(self.text_width)
+
+    def on_resize(self) -> None:
+        self._fit()
 
     # --- the bar ------------------------------------------------------------------------------
 
@@ -153,6 +169,10 @@ class Column(PlacedOnce, Widget):
         if self.text_selection is None:
             return Style()
         return self.screen.get_visual_style("screen--selection")
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._fit()
+        return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """Row ``y``: what is beside the column, its edge, its text."""
