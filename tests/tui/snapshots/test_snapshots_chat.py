@@ -71,6 +71,8 @@ async def test_a_new_user_sees_how_to_stop_begin_anew_change_the_model_and_find_
         ("F3", "other models"), ("F1", "all keys"), ("Enter", "send"),
     ]  # fmt: skip
     async with stage((80, 24)) as on:
+        await on.until_it_says("all keys")
+        await on.until_it_says("^q Quit")
         rows = on.rows()
         for key, does in keys:
             assert any(f" {key}  {does} " in f" {row} " for row in rows), (key, does, rows)
