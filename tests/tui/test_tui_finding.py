@@ -262,7 +262,7 @@ async def test_search_shows_places_by_conversation_and_opens_one(app, service, w
         await wait(pilot, lambda: app.state.shown > 0)
         await pilot.press("ctrl+s", *"bread")
         options = app.screen.query_one("#search-list")
-        await wait(pilot, lambda: options.option_count == 3)
+        await wait(pilot, lambda: app.screen._asked == "bread" and options.option_count == 3)
         lines = [str(option.prompt).strip() for option in options.options]
         assert lines[0] == "Bread"
         assert lines[1].startswith("you · ")
@@ -291,7 +291,8 @@ async def test_a_place_in_another_branch_is_shown_in_that_branch(app, service, w
         await wait(pilot, lambda: app.state.shown == one.id)
         await pilot.press("ctrl+s", *"wording")
         options = app.screen.query_one("#search-list")
-        await wait(pilot, lambda: options.option_count == 2)
+        # Enter before all of it was looked for looks for it; then it opens.
+        await wait(pilot, lambda: app.screen._asked == "wording" and options.option_count == 2)
         await pilot.press("enter")
         await wait(pilot, lambda: app.chat.transcript.query(".-found"))
         assert ("select", one.id, 99) in service.calls

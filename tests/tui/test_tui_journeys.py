@@ -131,7 +131,7 @@ async def test_last_week_s_answer_is_found_and_its_code_copied_by_keyboard(
         await wait(pilot, lambda: app.state.shown > 0)
         await pilot.press("ctrl+s", *"tides return")
         await wait(pilot, lambda: app.screen is not app.chat)
-        await wait(pilot, lambda: "1 place" in _shown(app))
+        await wait(pilot, lambda: app.screen._asked == "tides return" and "1 place" in _shown(app))
         await pilot.press("enter")
         await wait(pilot, lambda: SCRIPT in "".join(texts(app.chat.panes.active)))
         await pilot.press("f7", "end")

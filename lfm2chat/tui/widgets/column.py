@@ -71,7 +71,8 @@ class Column(PlacedOnce, Widget):
     @property
     def content_width(self) -> int:
         """Of the widget without what is around it, in cells. Textual lays all out for its own."""
-        return max(1 + AROUND, self._size.width - self.gutter.width)
+        # It has no scroll bars, and each row asks: :attr:`gutter` counts them first.
+        return max(1 + AROUND, self._size.width - self.styles.gutter.width)
 
     @property
     def text_width(self) -> int:

@@ -64,9 +64,12 @@ class MessageWindow(PlacedOnce, VerticalScroll):
         """The view of message ``index`` of the branch. Where it was not mounted it is mounted at
         the top of the view, and the end is not followed. None where there is no such message.
         """
+        async with self._moving:
+            # What is being mounted or removed now is there, or gone, before one looks for it.
+            mounted = self._first <= index < self._last
         if not 0 <= index < len(self._messages):
             return None
-        if not self._first <= index < self._last:
+        if not mounted:
             self._set_following(False)
             await self._go_to(index)
         return self._view_at(index)
