@@ -2,6 +2,10 @@
 
 import dataclasses
 
+import pytest
+from textual.events import Paste
+from textual.widgets import TextArea
+
 from lfm2chat.chat.variables import fill, known_values, variables
 from lfm2chat.spec import SamplingParams
 from lfm2chat.spec.presets import BUILTIN_PRESETS
@@ -107,6 +111,54 @@ async def test_a_system_prompt_is_kept_by_leaving(app, service, wait):
         await wait(pilot, lambda: app.screen.query("#system-area"))
         await pilot.press(*" new", "escape")
         await wait(pilot, lambda: service.stored[only.id].system_prompt == "old new")
+
+
+async def open_system_prompt(pilot, app, wait):
+    await app.run_action("system", app.chat)
+    await wait(pilot, lambda: app.screen.query("#system-area"))
+    area = app.screen.query_one("#system-area", TextArea)
+    await wait(pilot, lambda: area.has_focus)
+    return area
+
+
+@pytest.mark.parametrize("large", ["x" * 1_000_000, "some words\n" * 100_000])
+async def test_a_large_paste_into_the_system_prompt_is_refused_and_freezes_nothing(
+    app, service, wait, large
+):
+    """A megabyte in one line took four seconds, and as long again for every key."""
+    only = service.store_conversation("only", ["q", "a"], system_prompt="old")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        area = await open_system_prompt(pilot, app, wait)
+        area.post_message(Paste(large))
+        note = app.screen.query_one("#system-note")
+        await wait(pilot, lambda: note.display)
+        assert f"{len(large):,} characters is too long" in str(note.render())
+        assert area.text == "old"
+        await pilot.press("!")
+        await wait(pilot, lambda: not note.display)
+        await pilot.press("escape")
+        await wait(pilot, lambda: service.stored[only.id].system_prompt == "old!")
+
+
+async def test_a_small_paste_into_the_system_prompt_is_taken(app, service, wait):
+    only = service.store_conversation("only", ["q", "a"], system_prompt="old")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        area = await open_system_prompt(pilot, app, wait)
+        area.post_message(Paste(" one\r\ntwo\x1b[2J"))
+        await wait(pilot, lambda: area.text == "old one\ntwo␛[2J")
+
+
+async def test_a_system_prompt_too_large_for_an_editor_is_not_opened_and_stays(app, service, wait):
+    only = service.store_conversation("only", ["q", "a"], system_prompt="x" * 1_000_000)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        await app.run_action("system", app.chat)
+        told = "the system prompt has 1,000,000 characters"
+        await wait(pilot, lambda: any(told in one.message for one in app._notifications))
+        assert app.screen is app.chat
+        assert service.stored[only.id].system_prompt == "x" * 1_000_000
 
 
 async def test_a_saved_prompt_asks_for_its_variables(app, service, wait):

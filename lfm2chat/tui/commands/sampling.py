@@ -18,6 +18,7 @@ from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.screens.listing import ListingScreen
 from lfm2chat.tui.screens.system import SystemPromptScreen
 from lfm2chat.tui.screens.variables import VariablesScreen
+from lfm2chat.tui.widgets.editor import EDITOR_HOLDS, fits_editor
 from lfm2chat.tui.widgets.sampling import SamplingPanel
 
 
@@ -128,6 +129,10 @@ class SamplingCommands(ChatBase):
             return
         if text is None:
             before = await desk.system_prompt(key)
+            if not fits_editor(before):
+                said = f"the system prompt has {len(before):,} characters: {EDITOR_HOLDS}"
+                self._tell(said, "/system with a text replaces it")
+                return
             text = await self.app.push_screen_wait(SystemPromptScreen(before))
         if text is not None:
             desk.choose_system_prompt(key, text)

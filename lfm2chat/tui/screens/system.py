@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -12,12 +13,15 @@ from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
 from lfm2chat.chat.text import safe
+from lfm2chat.tui.widgets.editor import EDITOR_HOLDS, CappedArea
+from lfm2chat.tui.widgets.foreign import ForeignText
 
 
 class SystemPromptScreen(ModalScreen[str | None]):
     """Gives the new system prompt, which may be empty, or None where nothing was changed.
 
-    Leaving keeps what was written: text that somebody wrote is not thrown away by Esc.
+    Leaving keeps what was written: text that somebody wrote is not thrown away by Esc. ``prompt``
+    must fit an editor (:func:`~lfm2chat.tui.widgets.editor.fits_editor`).
     """
 
     CSS_PATH = "system.tcss"
@@ -28,18 +32,21 @@ class SystemPromptScreen(ModalScreen[str | None]):
     def __init__(self, prompt: str) -> None:
         super().__init__()
         self._before = safe(prompt)
-        self._area = TextArea(
+        self._area = CappedArea(
             self._before,
             id="system-area",
             soft_wrap=True,
             compact=True,
             placeholder="Nothing yet. You are a patient teacher of physics …",
         )
+        self._note = ForeignText("", id="system-note")
+        self._note.display = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="card"):
             yield Static(Content("System prompt"), classes="card-title", markup=False)
             yield self._area
+            yield self._note
             yield Static(
                 Content(
                     "The model reads it before everything else, from the next message on: the "
@@ -52,6 +59,20 @@ class SystemPromptScreen(ModalScreen[str | None]):
     def on_mount(self) -> None:
         self._area.move_cursor(self._area.document.end)
         self._area.focus()
+
+    @on(CappedArea.TooLarge)
+    def _refuse(self, event: CappedArea.TooLarge) -> None:
+        event.stop()
+        self._note.show(
+            f"A paste of {len(event.text):,} characters is too long here: {EDITOR_HOLDS}. "
+            "Nothing was changed."
+        )
+        self._note.display = True
+
+    @on(TextArea.Changed)
+    def _typed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        self._note.display = False
 
     def action_leave(self) -> None:
         """Close and keep the text."""
