@@ -1,4 +1,4 @@
-"""What the model is told first, in this conversation."""
+"""A text of several lines, to be changed: the system prompt, a saved prompt."""
 
 from __future__ import annotations
 
@@ -17,44 +17,35 @@ from lfm2chat.tui.widgets.editor import EDITOR_HOLDS, CappedArea
 from lfm2chat.tui.widgets.foreign import ForeignText
 
 
-class SystemPromptScreen(ModalScreen[str | None]):
-    """Gives the new system prompt, which may be empty, or None where nothing was changed.
+class TextScreen(ModalScreen[str | None]):
+    """Gives the new text, which may be empty, or None where nothing was changed.
 
-    Leaving keeps what was written: text that somebody wrote is not thrown away by Esc. ``prompt``
-    must fit an editor (:func:`~lfm2chat.tui.widgets.editor.fits_editor`).
+    Leaving keeps what was written: text that somebody wrote is not thrown away by Esc. ``text``
+    must fit an editor (:func:`~lfm2chat.tui.widgets.editor.fits_editor`); ``title`` may be foreign.
     """
 
-    CSS_PATH = "system.tcss"
+    CSS_PATH = "text.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Keep", show=False, priority=True)
     ]
 
-    def __init__(self, prompt: str) -> None:
+    def __init__(self, title: str, text: str, *, hint: str, placeholder: str = "") -> None:
         super().__init__()
-        self._before = safe(prompt)
+        self._title = title
+        self._hint = hint
+        self._before = safe(text)
         self._area = CappedArea(
-            self._before,
-            id="system-area",
-            soft_wrap=True,
-            compact=True,
-            placeholder="Nothing yet. You are a patient teacher of physics …",
+            self._before, id="text-area", soft_wrap=True, compact=True, placeholder=placeholder
         )
-        self._note = ForeignText("", id="system-note")
+        self._note = ForeignText("", id="text-note")
         self._note.display = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="card"):
-            yield Static(Content("System prompt"), classes="card-title", markup=False)
+            yield ForeignText(self._title, classes="card-title")
             yield self._area
             yield self._note
-            yield Static(
-                Content(
-                    "The model reads it before everything else, from the next message on: the "
-                    "conversation is read anew once. Esc keeps what stands here."
-                ),
-                classes="card-hint",
-                markup=False,
-            )
+            yield Static(Content(self._hint), classes="card-hint", markup=False)
 
     def on_mount(self) -> None:
         self._area.move_cursor(self._area.document.end)
