@@ -206,7 +206,7 @@ async def _fields(
     yield await paste("a name")
     await pilot.press("escape")
     await app.run_action("screen.system", app.chat)
-    await wait(pilot, lambda: app.screen.query("#system-area"))
+    await wait(pilot, lambda: app.screen.query("#text-area"))
     yield "the system prompt"
     yield await paste("the system prompt")
     await pilot.press("escape")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lfm2chat.chat.tokenizer import Tokenizer
@@ -88,18 +88,32 @@ class PromptWriter:
 
 
 class TracingWriter(PromptWriter):
-    """Notes where each id comes from."""
+    """Notes where each id comes from. Its text is encoded as the tokens are walked: all of them at
+    once, for a large text, keep the garbage collector busy in which no other thread runs.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
-        self.tokens: list[PromptToken] = []
+        self._parts: list[Iterator[PromptToken]] = []
+
+    def tokens(self) -> Iterator[PromptToken]:
+        """All that was added, once.
+
+        Raises:
+            TokenizerError: A text cannot be encoded.
+        """
+        self._encode_waiting()
+        return itertools.chain.from_iterable(self._parts)
 
     def _take(self, ids: Sequence[int], message: int | None) -> None:
-        self.tokens += (PromptToken(token_id, message) for token_id in ids)
+        self._parts.append(PromptToken(token_id, message) for token_id in ids)
 
     def _encode(self, waiting: Sequence[tuple[str, int | None]]) -> None:
+        self._parts.append(self._traced(waiting))
+
+    def _traced(self, waiting: Sequence[tuple[str, int | None]]) -> Iterator[PromptToken]:
         ends = list(itertools.accumulate(len(text) for text, _ in waiting))
         for token_id, at in self._tokenizer.plain_offsets("".join(text for text, _ in waiting)):
             number = bisect.bisect_right(ends, at)
             text, message = waiting[number]
-            self.tokens.append(PromptToken(token_id, message, at - ends[number] + len(text)))
+            yield PromptToken(token_id, message, at - ends[number] + len(text))

@@ -2,9 +2,8 @@
 
 Text is encoded in blocks that end where the pretokenizer always ends a piece: between an ASCII
 letter and a space or a line feed. So the ids are those of the whole, for the pretokenizers that
-are known to do that; other text is one block. A block takes milliseconds, so other threads get
-their turn (the library underneath lets none run while it encodes), and ``pause`` is called
-between two of them. One thread.
+are known to do that; other text is one block. ``pause`` is called between two of them, which are
+milliseconds apart. One thread.
 """
 
 from __future__ import annotations

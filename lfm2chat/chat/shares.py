@@ -90,11 +90,11 @@ def map_context(
     if summary:
         seen = [*summarised(messages, summary, left_out)]
     before = len(seen) - len(rest[left_out:])
-    tokens = template.trace(seen, add_generation_prompt=drafted)
     told: list[int] = []
     starts: list[list[int]] = [[] for _ in rest]
-    own = 0
-    for token in tokens:
+    own = prompt_tokens = 0
+    for token in template.trace(seen, add_generation_prompt=drafted):
+        prompt_tokens += 1
         if token.message is None:
             own += 1
         elif token.message < before:
@@ -113,11 +113,11 @@ def map_context(
         system_tokens=own_prompt,
         shares=tuple(shares),
         template_tokens=own,
-        prompt_tokens=len(tokens),
+        prompt_tokens=prompt_tokens,
         reserved=reserved,
         limit=limit,
         left_out=left_out,
-        fits=len(tokens) <= limit - reserved,
+        fits=prompt_tokens <= limit - reserved,
         summary=summary,
         summary_tokens=len(told) - own_prompt,
         summary_due=summary_due,

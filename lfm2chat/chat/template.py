@@ -13,7 +13,7 @@ text read anew, are the truth of the prefix, and what the cache holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,12 +99,13 @@ class ChatTemplate:
 
     def trace(
         self, messages: Sequence[PromptMessage], *, add_generation_prompt: bool = True
-    ) -> list[PromptToken]:
-        """The tokens of :meth:`build`, each with where it comes from. Raises what that raises."""
+    ) -> Iterator[PromptToken]:
+        """The tokens of :meth:`build`, once, each with where it comes from. It raises what that
+        raises, a TokenizerError as they are walked.
+        """
         writer = TracingWriter(self.tokenizer)
         self._write(messages, writer, add_generation_prompt=add_generation_prompt)
-        writer.prompt()
-        return writer.tokens
+        return writer.tokens()
 
     def _write(
         self,

@@ -8,6 +8,7 @@ from lfm2chat.chat.turns import Message, Role
 from lfm2chat.errors import UsageError
 from lfm2chat.plain.base import first_line, who, whole_number, words_of
 from lfm2chat.plain.following import Following
+from lfm2chat.tui.slash import answers_wanted
 from lfm2chat.tui.tree_rows import tree_rows
 
 
@@ -36,7 +37,7 @@ class VersionCommands(Following):
 
     def do_regenerate(self, count: str) -> None:
         """Answer once more, or several times."""
-        key, times = self._begun(), whole_number(count) if count else 1
+        key, times = self._begun(), answers_wanted(count)
         _, message = self._message("")
         branches = self._service.branches
         self._answer(lambda: branches.regenerate(key, message.id, count=times))

@@ -91,7 +91,8 @@ class Branches:
         """Answer a message of the user once more, or ``count`` times: the numbers of the turns.
 
         An answer's number stands for the message that it answers. The first of the new answers
-        is shown.
+        is shown. With a locked seed each has a seed of its own that follows from it
+        (:meth:`~lfm2chat.spec.SamplingParams.for_sibling`), and keeps it.
 
         Raises:
             UsageError: ``count`` is not from 1 to 8, or the conversation is still being answered.

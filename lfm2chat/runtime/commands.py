@@ -41,6 +41,7 @@ class RunTurn:
     ``cancel`` is looked at after every token and every prefill chunk. ``sampling`` of None
     means the model's recommendation with the user's settings laid over it. ``model`` is the name
     of the one that answers, "" the selected one; it is loaded for this where it must be.
+    ``place`` counts from 0 the turns that were asked for at once: each has a seed of its own.
     """
 
     turn: int
@@ -48,6 +49,7 @@ class RunTurn:
     messages: tuple[PromptMessage, ...] = ()
     sampling: SamplingParams | None = None
     model: str = ""
+    place: int = 0
     cancel: threading.Event = field(default_factory=threading.Event)
 
 

@@ -197,7 +197,8 @@ class TurnSequence:
     def _sampling(self) -> SamplingParams:
         stored = self._command.stored
         own = self._command.sampling or (stored.conversation.sampling if stored else None)
-        return own or self._settings.sampling_over(self._loaded.recommended)
+        chosen = own or self._settings.sampling_over(self._loaded.recommended)
+        return chosen.for_sibling(self._command.place)
 
     def _tell(self, step: Step) -> None:
         match step:

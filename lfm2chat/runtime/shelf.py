@@ -61,6 +61,16 @@ class Shelf:
         """
         return self._store().save_prompt(one_line(name, TITLE_LENGTH), text)
 
+    def rename_prompt(self, name: str, called: str) -> Future[SavedPrompt]:
+        """Give a saved prompt another name; the future carries UsageError where another has it.
+
+        Raises:
+            UsageError: The name is empty.
+        """
+        return self._store().rename_prompt(
+            one_line(name, TITLE_LENGTH), one_line(called, TITLE_LENGTH)
+        )
+
     def delete_prompt(self, name: str) -> Future[None]:
         """Delete a saved prompt."""
         return self._store().delete_prompt(one_line(name, TITLE_LENGTH))

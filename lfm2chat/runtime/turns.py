@@ -50,8 +50,8 @@ class LiveTurns:
                     "this conversation is still being answered", hint="wait, or stop it first"
                 )
             commands = [
-                RunTurn(turn=next(self._numbers), sampling=sampling, model=model)
-                for _ in range(count)
+                RunTurn(turn=next(self._numbers), sampling=sampling, model=model, place=place)
+                for place in range(count)
             ]
             self._live |= {command.turn: command for command in commands}
             if conversation_id is not None:

@@ -70,6 +70,14 @@ class SamplingParams:
         """A copy with ``values`` replaced, checked again; values that are None are skipped."""
         return replace(self, **{name: value for name, value in values.items() if value is not None})
 
+    def for_sibling(self, place: int) -> SamplingParams:
+        """These for one of several answers to the same: the first, ``place`` 0, has the seed, each
+        one after it the next number (after the largest comes 0). No seed stays none.
+        """
+        if self.seed is None:
+            return self
+        return replace(self, seed=(self.seed + place) % (MAX_SEED + 1))
+
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON types (``stop`` as a list)."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

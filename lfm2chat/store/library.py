@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from lfm2chat.errors import StoreError
+from lfm2chat.errors import StoreError, UsageError
 from lfm2chat.spec import SamplingParams
 from lfm2chat.store.names import name_key
 from lfm2chat.store.questions import Questions
@@ -125,6 +125,31 @@ class Library(Questions):
 
         return self._writer.submit(save)
 
+    def rename_prompt(self, name: str, called: str) -> Future[SavedPrompt]:
+        """Give a saved prompt another name.
+
+        Raises:
+            UsageError: The name is empty (at once); another prompt has it (through the future).
+            StoreError: There is none by the old name (through the future).
+        """
+        key, other, now = name_key(name), name_key(called), self._clock()
+
+        def rename(connection: sqlite3.Connection) -> SavedPrompt:
+            find = f"{_PROMPTS} WHERE key = ?"
+            if other != key and connection.execute(find, (other,)).fetchone() is not None:
+                raise UsageError(
+                    f"there is a prompt named {called!r} already", hint="choose another name"
+                )
+            renamed = connection.execute(
+                "UPDATE prompt SET key = ?, name = ?, updated_at = ? WHERE key = ?",
+                (other, stored_text(called), now, key),
+            )
+            if renamed.rowcount == 0:
+                raise _gone("prompt", name)
+            return _prompt(connection.execute(find, (other,)).fetchone())
+
+        return self._writer.submit(rename)
+
     def delete_prompt(self, name: str) -> Future[None]:
         """Delete a saved prompt.
 
@@ -139,15 +164,19 @@ class Library(Questions):
         def delete(connection: sqlite3.Connection) -> None:
             deleted = connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - own names
             if deleted.rowcount == 0:
-                raise StoreError(
-                    f"there is no {table} named {name!r}", hint="look at the list: it may be gone"
-                )
+                raise _gone(table, name)
 
         return self._writer.submit(delete)
 
 
 _PRESETS = "SELECT name, system_prompt, sampling, model, created_at, updated_at FROM preset"
 _PROMPTS = "SELECT name, text, created_at, updated_at FROM prompt"
+
+
+def _gone(table: str, name: str) -> StoreError:
+    return StoreError(
+        f"there is no {table} named {name!r}", hint="look at the list: it may be gone"
+    )
 
 
 def _preset(row: sqlite3.Row) -> Preset:

@@ -140,6 +140,7 @@ class Lfm2ChatApp(AppearanceApp):
         self._handle_signals()
         self.push_screen(self.chat)
         self.watch(self.chat, "title", self.name_terminal)
+        self.app_resume_signal.subscribe(self, lambda _: self.name_terminal(self.chat.title))
         self.call_after_refresh(self._connect)
 
     # A worker, so that a slow disk holds up no key.

@@ -11,12 +11,14 @@ from typing import Any
 
 from textual import constants, work
 from textual.app import App
+from textual.driver import Driver
 from textual.events import Event, Paste
 
 from lfm2chat.chat.text import safe
 from lfm2chat.errors import SettingsError
 from lfm2chat.paths import Paths
 from lfm2chat.settings import Settings, write_setting
+from lfm2chat.tui.driver import lending_title
 from lfm2chat.tui.keymap import read_keymap
 from lfm2chat.tui.messages import Failure
 from lfm2chat.tui.terminal import set_title
@@ -161,6 +163,10 @@ class AppearanceApp(App[None]):
         if isinstance(event, Paste) and not event.is_forwarded:
             event.text = safe(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         await super().on_event(event)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's own for this system, which leaves the terminal with its own title."""
+        return lending_title(super().get_driver_class())
 
     def write_terminal(self, sequence: str) -> None:
         """Send a control sequence of ours past the screen."""

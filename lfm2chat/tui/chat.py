@@ -48,6 +48,7 @@ class ChatScreen(
     async def connect(self, desk: Desk) -> None:
         """Take the service into use: list what is stored, open what was open last."""
         self._desk = desk
+        self.prompt.read_models = desk.models.names
         try:
             self._conversations = listing.ordered(await desk.conversations())
         except Lfm2ChatError as error:

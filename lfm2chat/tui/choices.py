@@ -34,4 +34,18 @@ class Kept:
     """Keep what there is now under a new name."""
 
 
-Choice = Chosen | Deleted | Kept
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """Change the text of the user's row of that name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """Give the user's row of that name another one."""
+
+    name: str
+
+
+Choice = Chosen | Deleted | Kept | Edited | Renamed

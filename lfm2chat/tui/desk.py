@@ -329,6 +329,14 @@ class Desk(DraftDesk):
         """Keep ``text`` to begin a message with."""
         self.watch(self._service.shelf.save_prompt(name, text))
 
+    async def rename_prompt(self, name: str, called: str) -> None:
+        """Give a saved prompt another name.
+
+        Raises:
+            Lfm2ChatError: Another one has that name, or the store cannot do it.
+        """
+        await asyncio.wrap_future(self._service.shelf.rename_prompt(name, called))
+
     def delete_prompt(self, name: str) -> None:
         """Delete a saved prompt."""
         self.watch(self._service.shelf.delete_prompt(name))

@@ -30,6 +30,10 @@ class ModelDesk:
         """The models on this disk. Reads folders: not for the event loop."""
         return self._service.models()
 
+    def names(self) -> list[str]:
+        """The names of those. Reads folders: not for the event loop."""
+        return [entry.name for entry in self.listed()]
+
     def use(self, name: str, *, key: int | None = None) -> None:
         """Answer with a model from now on: in one conversation, or everywhere for None."""
         if key is not None:
@@ -44,7 +48,7 @@ class ModelDesk:
         Raises:
             ModelNotFoundError: There is none; the hint names those that are.
         """
-        found = [entry.name for entry in await asyncio.to_thread(self.listed)]
+        found = await asyncio.to_thread(self.names)
         wanted = name.rpartition("/")[2].casefold()
         for known in found:
             if known.rpartition("/")[2].casefold() == wanted:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lfm2chat.chat.text import one_line
 from lfm2chat.errors import UsageError
 from lfm2chat.tui.keys import COMMANDS, Command
 from lfm2chat.tui.parameters import FIELDS
@@ -100,6 +101,19 @@ def parse(text: str, known: Sequence[SlashCommand] = SLASH_COMMANDS) -> Call | s
     if entry.needs_argument and not argument:
         raise UsageError(f"/{entry.name} needs more: /{entry.name} {entry.argument}")
     return Call(entry.command, entry.before + argument if argument else "")
+
+
+def answers_wanted(argument: str) -> int:
+    """How many answers a ``/regenerate`` asks for; one where nothing follows it.
+
+    Raises:
+        UsageError: ``argument`` is no whole number.
+    """
+    try:
+        return int(argument or 1)
+    except ValueError as error:
+        hint = "write how many answers you want, as in /regenerate 3"
+        raise UsageError(f"{one_line(argument, 40)} is no number", hint=hint) from error
 
 
 def as_typed(message: str) -> str:

@@ -81,11 +81,21 @@ def kept_title(stream: TextIO | None = None) -> Iterator[None]:
 
     ``stream`` is as in :func:`modified_keys`.
     """
-    _write(stream, PUSH_TITLE)
+    keep_title(stream)
     try:
         yield
     finally:
-        _write(stream, set_title("") + POP_TITLE)
+        give_title_back(stream)
+
+
+def keep_title(stream: TextIO | None = None) -> None:
+    """Let the terminal remember its title; ``stream`` is as in :func:`modified_keys`."""
+    _write(stream, PUSH_TITLE)
+
+
+def give_title_back(stream: TextIO | None = None) -> None:
+    """Set the title that was kept last; ``stream`` is as in :func:`modified_keys`."""
+    _write(stream, set_title("") + POP_TITLE)
 
 
 def set_title(title: str) -> str:

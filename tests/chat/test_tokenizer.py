@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
@@ -70,6 +74,40 @@ def test_encode_gives_the_ids_of_transformers(tokenizer, model_folder, text):
 def test_both_ways_agree_on_text_without_added_tokens(tokenizer, text):
     if not any(token in text for token in tokenizer.control_texts):
         assert tokenizer.encode_plain(text) == tokenizer.encode(text)
+
+
+@given(hostile)
+def test_a_batch_of_one_gives_what_the_library_gives_for_one_text(tokenizer, model_folder, text):
+    """It is a batch because that lets other threads run."""
+    alone = tokenizers.Tokenizer.from_file(str(model_folder / "tokenizer.json"))
+    for added in (False, True):
+        ids = tokenizer.encode(text, add_special_tokens=added)
+        assert ids == alone.encode(text, add_special_tokens=added).ids
+    assert [token_id for token_id, _ in tokenizer.plain_offsets(text)] == tokenizer.encode_plain(
+        text
+    )
+
+
+def test_other_threads_run_while_a_megabyte_is_encoded(tokenizer):
+    """It was 0.7 s in which no key was taken."""
+    text = ("The quick brown fox jumps over the lazy dog, really.\n" * 20_000)[:1_000_000]
+    ticks, done = [time.monotonic()], threading.Event()
+
+    def encode():
+        tokenizer.encode_plain(text)
+        tokenizer.encode(text)
+        done.set()
+
+    encoding = threading.Thread(target=encode)
+    encoding.start()
+    while not done.is_set():
+        time.sleep(0.005)
+        ticks.append(time.monotonic())
+    encoding.join()
+    whole = ticks[-1] - ticks[0]
+    longest = max(after - before for before, after in itertools.pairwise(ticks))
+    # Held, the longest pause is one of the two halves; a busy machine stretches both.
+    assert longest < whole / 4
 
 
 @given(hostile)

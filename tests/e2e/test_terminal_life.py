@@ -14,6 +14,8 @@ from lfm2chat.store import Store
 PATIENCE_S = 60
 # The promise is two seconds; a machine that runs other tests beside this one gets more.
 GRACE_S = 20
+PUSH, POP = b"\x1b[22;2t", b"\x1b[23;2t"  # the terminal's own title, kept and set again
+OURS = b"\x1b]2;lfm2chat"
 BACK = (
     b"\x1b[?1049l",  # the screen before
     b"\x1b[?25h",  # a cursor
@@ -110,6 +112,35 @@ def test_stopped_and_brought_back_the_app_draws_itself_anew_and_takes_keys(spawn
     assert b"after" in drawn + read(child)
     child.send("\x11")
     assert end_of(child) == 0
+
+
+def test_stopped_it_gives_the_title_back_and_brought_back_it_sets_it_again(spawn):
+    child = spawn()
+    child.expect("ready")
+    started = child.before + read(child)
+    assert started.count(PUSH) == 1
+    assert OURS in started[started.index(PUSH) :]
+    for _ in range(2):
+        child.kill(signal.SIGTSTP)
+        left = read(child, 1.0)
+        # After the screen: nothing of the app's own comes behind it.
+        assert left.endswith(b"\x1b]2;\x1b\\" + POP)
+        child.kill(signal.SIGCONT)
+        back = read(child, 1.0)
+        assert back.count(PUSH) == 1
+        assert OURS in back[back.index(PUSH) :]
+        assert POP not in back
+    child.send("\x11")
+    assert read(child, 2.0).count(POP) == 1
+    assert end_of(child) == 0
+
+
+def test_told_to_go_on_without_having_been_stopped_it_keeps_no_second_title(spawn):
+    child = spawn()
+    child.expect("ready")
+    read(child)
+    child.kill(signal.SIGCONT)
+    assert PUSH not in read(child, 1.0)
 
 
 def test_a_window_of_one_cell_ends_nothing_while_an_answer_comes(spawn):

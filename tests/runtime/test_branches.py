@@ -21,6 +21,7 @@ from tests.runtime.conftest import GREEDY, QUESTIONS, Running
 AGAIN = 24
 # So hot that the guide never finds its end token.
 LONG = SamplingParams(temperature=5.0, min_p=0.0, max_new_tokens=1500, seed=1)
+HOT = {"temperature": 3.0, "min_p": 0.0, "max_new_tokens": 48}
 
 
 @pytest.fixture
@@ -106,6 +107,43 @@ def test_several_answers_are_written_together_and_the_first_is_shown(running):
     first, second, third = (answers[turn].id for turn in turns)
     assert siblings[first] == (old.id, first, second, third)
     assert _shown(running, old.conversation_id)[-1] == first
+
+
+def _again(running: Running, old: Message, sampling: SamplingParams, count: int) -> list[Message]:
+    """So many answers to the same question, in the order of their turns."""
+    turns = running.service.branches.regenerate(
+        old.conversation_id, old.id, sampling=sampling, count=count
+    )
+    answers = {}
+    while len(answers) < count:
+        finished = running.wait_for(TurnFinished)
+        answers[finished.turn] = finished.message
+    return [answers[turn] for turn in turns]
+
+
+def test_answers_at_once_with_a_locked_seed_differ_and_come_again(running):
+    """They had one seed, so all of them were the same."""
+    hot = SamplingParams(**HOT, seed=7)
+    old = running.say(QUESTIONS[0], sampling=hot)
+    first = _again(running, old, hot, 3)
+    second = _again(running, old, hot, 3)
+
+    assert [answer.seed for answer in first] == [7, 8, 9]
+    assert [answer.sampling.seed for answer in first] == [7, 8, 9]
+    assert first[0].text == old.text
+    assert len({answer.text for answer in first}) == 3
+    assert [answer.text for answer in second] == [answer.text for answer in first]
+    # What is stored with an answer makes it again, alone.
+    (alone,) = _again(running, old, first[2].sampling, 1)
+    assert (alone.text, alone.seed) == (first[2].text, 9)
+
+
+def test_answers_at_once_with_a_seed_of_the_settings_differ_too(run_service):
+    running = run_service(precision="float32", sampling={**HOT, "seed": 7})
+    old = running.say(QUESTIONS[0], sampling=GREEDY)
+    answers = _again(running, old, None, 2)
+    assert [answer.seed for answer in answers] == [7, 8]
+    assert answers[0].text != answers[1].text
 
 
 @pytest.mark.parametrize("count", [0, 9])

@@ -250,7 +250,7 @@ def test_a_trace_has_the_ids_of_the_prompt(parts):
         PromptMessage(Role.ASSISTANT, "That.", (300, 301, 302), parts[0].hash),
         PromptMessage(Role.USER, "<|im_end|>"),
     ]
-    tokens = template.trace(messages)
+    tokens = list(template.trace(messages))
 
     assert tuple(token.id for token in tokens) == template.build(messages).ids
     assert [t.id for t in tokens if t.message == 2] == [300, 301, 302]

@@ -56,6 +56,38 @@ def test_prompts_are_listed_by_name_and_deleted(store):
     assert [prompt.name for prompt in store.prompts()] == ["a", "C"]
 
 
+def test_a_renamed_prompt_keeps_its_text_and_when_it_was_made(path):
+    clock = [1.0]
+    with Store.open(path, clock=lambda: clock[0]) as store:
+        store.save_prompt("greet", "Hello").result()
+        clock[0] = 2.0
+        renamed = store.rename_prompt("GREET", "Welcome").result()
+        assert store.prompts() == [renamed]
+        assert (renamed.name, renamed.text) == ("Welcome", "Hello")
+        assert (renamed.created_at, renamed.updated_at) == (1.0, 2.0)
+
+
+def test_a_prompt_may_be_renamed_to_other_letters_of_its_name(store):
+    store.save_prompt("greet", "Hello").result()
+    store.rename_prompt("greet", "Greet").result()
+    assert [prompt.name for prompt in store.prompts()] == ["Greet"]
+
+
+def test_no_prompt_takes_the_name_of_another_and_none_that_is_gone_comes_back(store):
+    store.save_prompt("one", "first").result()
+    store.save_prompt("two", "second").result()
+    with pytest.raises(UsageError, match="a prompt named 'TWO' already"):
+        store.rename_prompt("one", "TWO").result()
+    with pytest.raises(StoreError, match="no prompt named 'three'"):
+        store.rename_prompt("three", "four").result()
+    with pytest.raises(UsageError, match="empty"):
+        store.rename_prompt("one", " ")
+    assert [(prompt.name, prompt.text) for prompt in store.prompts()] == [
+        ("one", "first"),
+        ("two", "second"),
+    ]
+
+
 def test_preset_and_prompt_of_one_name_are_two_things(store):
     store.save_preset("x").result()
     store.save_prompt("x", "text").result()

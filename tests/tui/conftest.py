@@ -21,7 +21,7 @@ import pytest
 from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Conversation, Message, MessageStatus, Role
-from lfm2chat.errors import ConversationNotFoundError, Lfm2ChatError, ModelError
+from lfm2chat.errors import ConversationNotFoundError, Lfm2ChatError, ModelError, UsageError
 from lfm2chat.hub.upkeep import Checked
 from lfm2chat.paths import Paths
 from lfm2chat.runtime.events import (
@@ -117,6 +117,15 @@ class ScriptedShelf:
     def save_prompt(self, name: str, text: str) -> Future[Any]:
         self.texts[name] = SavedPrompt(name, text, NOW, NOW)
         return done(self.texts[name])
+
+    def rename_prompt(self, name: str, called: str) -> Future[Any]:
+        renamed: Future[Any] = Future()
+        if called in self.texts:
+            renamed.set_exception(UsageError(f"there is a prompt named {called!r} already"))
+        else:
+            self.texts[called] = replace(self.texts.pop(name), name=called)
+            renamed.set_result(self.texts[called])
+        return renamed
 
     def delete_prompt(self, name: str) -> Future[Any]:
         del self.texts[name]

@@ -2,6 +2,10 @@
 
 import dataclasses
 
+import pytest
+from textual.events import Paste
+from textual.widgets import TextArea
+
 from lfm2chat.chat.variables import fill, known_values, variables
 from lfm2chat.spec import SamplingParams
 from lfm2chat.spec.presets import BUILTIN_PRESETS
@@ -104,9 +108,57 @@ async def test_a_system_prompt_is_kept_by_leaving(app, service, wait):
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.shown == only.id)
         await app.run_action("system", app.chat)
-        await wait(pilot, lambda: app.screen.query("#system-area"))
+        await wait(pilot, lambda: app.screen.query("#text-area"))
         await pilot.press(*" new", "escape")
         await wait(pilot, lambda: service.stored[only.id].system_prompt == "old new")
+
+
+async def open_system_prompt(pilot, app, wait):
+    await app.run_action("system", app.chat)
+    await wait(pilot, lambda: app.screen.query("#text-area"))
+    area = app.screen.query_one("#text-area", TextArea)
+    await wait(pilot, lambda: area.has_focus)
+    return area
+
+
+@pytest.mark.parametrize("large", ["x" * 1_000_000, "some words\n" * 100_000])
+async def test_a_large_paste_into_the_system_prompt_is_refused_and_freezes_nothing(
+    app, service, wait, large
+):
+    """A megabyte in one line took four seconds, and as long again for every key."""
+    only = service.store_conversation("only", ["q", "a"], system_prompt="old")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        area = await open_system_prompt(pilot, app, wait)
+        area.post_message(Paste(large))
+        note = app.screen.query_one("#text-note")
+        await wait(pilot, lambda: note.display)
+        assert f"{len(large):,} characters is too long" in str(note.render())
+        assert area.text == "old"
+        await pilot.press("!")
+        await wait(pilot, lambda: not note.display)
+        await pilot.press("escape")
+        await wait(pilot, lambda: service.stored[only.id].system_prompt == "old!")
+
+
+async def test_a_small_paste_into_the_system_prompt_is_taken(app, service, wait):
+    only = service.store_conversation("only", ["q", "a"], system_prompt="old")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        area = await open_system_prompt(pilot, app, wait)
+        area.post_message(Paste(" one\r\ntwo\x1b[2J"))
+        await wait(pilot, lambda: area.text == "old one\ntwo␛[2J")
+
+
+async def test_a_system_prompt_too_large_for_an_editor_is_not_opened_and_stays(app, service, wait):
+    only = service.store_conversation("only", ["q", "a"], system_prompt="x" * 1_000_000)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        await app.run_action("system", app.chat)
+        told = "the system prompt has 1,000,000 characters"
+        await wait(pilot, lambda: any(told in one.message for one in app._notifications))
+        assert app.screen is app.chat
+        assert service.stored[only.id].system_prompt == "x" * 1_000_000
 
 
 async def test_a_saved_prompt_asks_for_its_variables(app, service, wait):
@@ -133,6 +185,69 @@ async def test_what_is_typed_can_be_kept_as_a_prompt(app, service, wait):
         await wait(pilot, lambda: "short" in service.shelf.texts)
         assert service.shelf.texts["short"].text == "sum up"
         assert app.chat.prompt.draft.text == "sum up"
+
+
+async def chosen_prompt(pilot, app, wait, key):
+    """Press ``key`` on the first saved prompt."""
+    await ready(pilot, app, wait)
+    await open_list(pilot, app, wait, "prompts")
+    await wait(pilot, lambda: listed(app))
+    await pilot.press(key)
+
+
+async def test_the_text_of_a_saved_prompt_is_changed_in_the_list(app, service, wait):
+    service.shelf.save_prompt("[/greet]", "Hello {{name}}")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await chosen_prompt(pilot, app, wait, "e")
+        await wait(pilot, lambda: app.screen.query("#text-area"))
+        await wait(pilot, lambda: app.screen.query_one("#text-area").has_focus)
+        await pilot.press("!", "escape")
+        await wait(pilot, lambda: service.shelf.texts["[/greet]"].text == "Hello {{name}}!")
+        assert app.chat.prompt.draft.text == ""
+
+
+async def test_a_saved_prompt_that_was_emptied_stays_as_it_was(app, service, wait):
+    service.shelf.save_prompt("greet", "x")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await chosen_prompt(pilot, app, wait, "e")
+        await wait(pilot, lambda: app.screen.query("#text-area"))
+        await wait(pilot, lambda: app.screen.query_one("#text-area").has_focus)
+        await pilot.press("backspace", "escape")
+        await wait(pilot, lambda: app.screen is app.chat)
+        assert service.shelf.texts["greet"].text == "x"
+
+
+@pytest.mark.parametrize("key", ["r", "f2"])
+async def test_a_saved_prompt_is_renamed_with_the_keys_that_rename_a_conversation(
+    app, service, wait, key
+):
+    service.shelf.save_prompt("greet", "Hello")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await chosen_prompt(pilot, app, wait, key)
+        await name_it(pilot, app, wait, "greeter")
+        await wait(pilot, lambda: list(service.shelf.texts) == ["greeter"])
+        assert service.shelf.texts["greeter"].text == "Hello"
+
+
+async def test_a_saved_prompt_never_takes_the_name_of_another(app, service, wait):
+    service.shelf.save_prompt("greet", "Hello")
+    service.shelf.save_prompt("greeter", "Good day")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await chosen_prompt(pilot, app, wait, "r")
+        await name_it(pilot, app, wait, "greeter")
+        await wait(pilot, lambda: any("already" in one.message for one in app._notifications))
+        assert [one.text for one in service.shelf.texts.values()] == ["Hello", "Good day"]
+
+
+async def test_presets_have_no_text_to_change_and_keep_their_names(app, service, wait):
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot, app, wait)
+        await open_list(pilot, app, wait, "presets")
+        await wait(pilot, lambda: listed(app))
+        await pilot.press("e", "r")
+        await pilot.pause()
+        assert app.screen.query("#listing")
+        assert "renames" not in str(app.screen.query_one(".card-hint").render())
 
 
 async def test_texts_that_end_an_answer_are_a_parameter_too(app, service, wait):

@@ -7,6 +7,7 @@ from lfm2chat.tui.keys import COMMANDS, Command
 from lfm2chat.tui.slash import (
     SLASH_COMMANDS,
     Call,
+    answers_wanted,
     as_typed,
     matching,
     parse,
@@ -53,6 +54,19 @@ def test_a_line_that_begins_with_a_slash_is_a_command(text, call):
 @pytest.mark.parametrize("text", ["hello", " /new", "a /new", "", "\n/new"])
 def test_anything_else_is_a_message(text):
     assert parse(text) == text
+
+
+@pytest.mark.parametrize(("text", "count"), [("/regenerate", 1), ("/regenerate  3", 3)])
+def test_a_number_after_regenerate_is_how_many_answers_are_wanted(text, count):
+    assert answers_wanted(parse(text).argument) == count
+
+
+@pytest.mark.parametrize("argument", ["three", "3.5", "\x1b[2J", "9" * 5000])
+def test_what_is_no_number_of_answers_is_refused_with_an_example(argument):
+    with pytest.raises(UsageError, match="is no number") as caught:
+        answers_wanted(argument)
+    assert "/regenerate 3" in caught.value.hint
+    assert "\x1b" not in str(caught.value)
 
 
 @pytest.mark.parametrize("message", ["/etc/hosts is what?", "//", "/new", "plain"])

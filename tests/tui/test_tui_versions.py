@@ -81,12 +81,25 @@ async def test_several_answers_at_once_are_versions_of_one(begun, wait):
     app = begun
     async with app.run_test(size=(100, 30)) as pilot:
         await say(pilot, app, wait, "hello", 2)
-        app.chat.action_regenerate(3)
-        await wait(pilot, lambda: len(app.state.live) > 0)
-        await wait(pilot, lambda: quiet(app, 2))
+        await pilot.press(*"/regenerate 3", "enter")
+        # They may be done before the key press is.
         await wait(pilot, lambda: "2/4" in heading(app.chat.transcript.shown[1]))
+        await wait(pilot, lambda: quiet(app, 2))
         await run(pilot, app, "next_version")
         await wait(pilot, lambda: "3/4" in heading(app.chat.transcript.shown[1]))
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"), [("/regenerate three", "is no number"), ("/regenerate 9", "at once")]
+)
+async def test_a_number_of_answers_that_cannot_be_is_said_and_begins_none(begun, wait, typed, said):
+    app = begun
+    async with app.run_test(size=(100, 30)) as pilot:
+        await say(pilot, app, wait, "hello", 2)
+        await pilot.press(*typed, "enter")
+        await wait(pilot, lambda: any(said in one.message for one in app._notifications))
+        assert not app.state.live
+        assert "›" not in heading(app.chat.transcript.shown[1])
 
 
 async def test_going_on_begins_with_what_is_there(begun, wait):

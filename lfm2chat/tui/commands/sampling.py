@@ -10,15 +10,22 @@ from lfm2chat.chat.variables import fill, known_values, variables
 from lfm2chat.errors import Lfm2ChatError, SettingsError
 from lfm2chat.spec.presets import BUILTIN_PRESETS
 from lfm2chat.tui import wording
-from lfm2chat.tui.choices import Chosen, Deleted, Kept
+from lfm2chat.tui.choices import Chosen, Deleted, Edited, Kept, Renamed
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.parameters import changed
 from lfm2chat.tui.screens.ask import AskScreen
 from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.screens.listing import ListingScreen
-from lfm2chat.tui.screens.system import SystemPromptScreen
+from lfm2chat.tui.screens.text import TextScreen
 from lfm2chat.tui.screens.variables import VariablesScreen
+from lfm2chat.tui.widgets.editor import EDITOR_HOLDS, fits_editor
 from lfm2chat.tui.widgets.sampling import SamplingPanel
+
+SYSTEM_PLACEHOLDER = "Nothing yet. You are a patient teacher of physics …"
+SYSTEM_HINT = (
+    "The model reads it before everything else, from the next message on: the conversation is "
+    "read anew once. Esc keeps what stands here."
+)
 
 
 class SamplingCommands(ChatBase):
@@ -128,7 +135,14 @@ class SamplingCommands(ChatBase):
             return
         if text is None:
             before = await desk.system_prompt(key)
-            text = await self.app.push_screen_wait(SystemPromptScreen(before))
+            if not fits_editor(before):
+                said = f"the system prompt has {len(before):,} characters: {EDITOR_HOLDS}"
+                self._tell(said, "/system with a text replaces it")
+                return
+            screen = TextScreen(
+                "System prompt", before, hint=SYSTEM_HINT, placeholder=SYSTEM_PLACEHOLDER
+            )
+            text = await self.app.push_screen_wait(screen)
         if text is not None:
             desk.choose_system_prompt(key, text)
             self._say("It holds from the next message on.")
@@ -146,6 +160,7 @@ class SamplingCommands(ChatBase):
             desk.prompt_rows,
             keep="keeps what is typed",
             empty="None yet. Type one, with {{variables}} if you like, come back and press s.",
+            texts=True,
         )
         choice = await self.app.push_screen_wait(screen)
         match choice:
@@ -156,6 +171,10 @@ class SamplingCommands(ChatBase):
                 self._say("The prompt was deleted.")
             case Kept():
                 await self._keep_prompt(desk)
+            case Edited(name):
+                await self._edit_prompt(desk, name)
+            case Renamed(name):
+                await self._rename_prompt(desk, name)
         self.prompt.area.focus()
 
     async def _keep_prompt(self, desk: Desk) -> None:
@@ -167,6 +186,36 @@ class SamplingCommands(ChatBase):
         if name is not None:
             desk.keep_prompt(name, text)
             self._say("The prompt was kept.")
+
+    async def _edit_prompt(self, desk: Desk, name: str) -> None:
+        before = await desk.saved_prompt(name)
+        if before is None:
+            self._say("It is gone.")
+        elif not fits_editor(before):
+            self._tell(
+                f"this prompt has {len(before):,} characters: {EDITOR_HOLDS}",
+                "keep a shorter one under the same name",
+            )
+        else:
+            screen = TextScreen(name, before, hint="Esc keeps what stands here.")
+            text = await self.app.push_screen_wait(screen)
+            if text == "":
+                self._say("An empty prompt is not kept: it stays as it was.")
+            elif text is not None:
+                desk.keep_prompt(name, text)
+                self._say("The prompt was changed.")
+
+    async def _rename_prompt(self, desk: Desk, name: str) -> None:
+        question = AskScreen("Another name for this prompt", before=name, hint="renames it")
+        called = await self.app.push_screen_wait(question)
+        if called is None:
+            return
+        try:
+            await desk.rename_prompt(name, called)
+        except Lfm2ChatError as error:
+            self._tell(str(error), error.hint)
+        else:
+            self._say("The prompt was renamed.")
 
     async def _insert_prompt(self, desk: Desk, name: str) -> None:
         text = await desk.saved_prompt(name)

@@ -9,7 +9,7 @@ from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.tui.draft import Draft
 from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.screens.tree import Fork, Hide, Show, TreeScreen
-from lfm2chat.tui.slash import as_typed
+from lfm2chat.tui.slash import answers_wanted, as_typed
 from lfm2chat.tui.state import Editing
 
 
@@ -49,11 +49,11 @@ class VersionCommands(ChatBase):
 
     # --- new answers --------------------------------------------------------------------------
 
-    def action_regenerate(self, count: int = 1) -> None:
-        """Answer once more; the answers before stay."""
-        message = self._meant()
+    def action_regenerate(self, count: str = "") -> None:
+        """Answer once more, or ``count`` times; the answers before stay."""
+        message, key = self._meant(), self._state.shown
         if message is not None:
-            self._try(lambda desk: desk.tree.regenerate(self._state.shown, message, count=count))
+            self._try(lambda desk: desk.tree.regenerate(key, message, count=answers_wanted(count)))
 
     def action_continue(self) -> None:
         """Let the model go on where an answer ended."""

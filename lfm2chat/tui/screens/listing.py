@@ -1,4 +1,4 @@
-"""Screens that list a few things under names, to choose one, keep one more, or delete one."""
+"""Screens that list a few things under names, to choose, keep, change, rename or delete one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.errors import Lfm2ChatError
-from lfm2chat.tui.choices import Choice, Chosen, Deleted, Kept, Row
+from lfm2chat.tui.choices import Choice, Chosen, Deleted, Edited, Kept, Renamed, Row
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
 
 NAME_LENGTH = 60
@@ -28,6 +28,7 @@ class ListingScreen(ModalScreen[Choice | None]):
     """Gives what the user chose, or None. ``read`` reads the rows, in a thread.
 
     ``keep`` says what ``s`` keeps, in the hint; ``empty`` what to say where there is nothing.
+    ``texts``: the rows are texts of the user's, which can be changed here, and their names.
     """
 
     CSS_PATH = "listing.tcss"
@@ -35,27 +36,38 @@ class ListingScreen(ModalScreen[Choice | None]):
         Binding("escape", "leave", "Cancel", show=False),
         Binding("s", "keep", "Keep", show=False),
         Binding("delete,x", "remove", "Delete", show=False),
+        # As in the list of conversations, and while reading.
+        Binding("r,f2", "rename", "Rename", show=False),
+        Binding("e", "edit", "Edit", show=False),
     ]
 
     def __init__(
-        self, title: str, read: Callable[[], Sequence[Row]], *, keep: str, empty: str = ""
+        self,
+        title: str,
+        read: Callable[[], Sequence[Row]],
+        *,
+        keep: str,
+        empty: str = "",
+        texts: bool = False,
     ) -> None:
         super().__init__()
         self._title = title
         self._read = read
         self._keep = keep
         self._empty = empty
+        self._texts = texts
         self._rows: list[Row] = []
         self._list = OptionList(id="listing", markup=False, compact=True)
         self._note = ForeignText("", id="listing-note")
 
     def compose(self) -> ComposeResult:
+        changes = "e changes it · r renames · " if self._texts else ""
         with Vertical(classes="card"):
             yield Static(Content(self._title), classes="card-title", markup=False)
             yield self._list
             yield self._note
             yield Static(
-                Content(f"Enter uses it · s {self._keep} · x deletes · Esc leaves"),
+                Content(f"Enter uses it · s {self._keep} · {changes}x deletes · Esc leaves"),
                 classes="card-hint",
                 markup=False,
             )
@@ -93,6 +105,16 @@ class ListingScreen(ModalScreen[Choice | None]):
             self.dismiss(Deleted(self._rows[at].name))
         else:
             self._note.show("This one is built in.")
+
+    def action_edit(self) -> None:
+        """Change the text of the row under the cursor."""
+        if self._texts and (at := self._list.highlighted) is not None:
+            self.dismiss(Edited(self._rows[at].name))
+
+    def action_rename(self) -> None:
+        """Give the row under the cursor another name."""
+        if self._texts and (at := self._list.highlighted) is not None:
+            self.dismiss(Renamed(self._rows[at].name))
 
     def action_leave(self) -> None:
         """Close without a change."""

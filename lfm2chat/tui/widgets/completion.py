@@ -1,4 +1,4 @@
-"""What the word under the cursor may become: slash commands, or files after an ``@``."""
+"""What the word under the cursor may become: slash commands, models, or files after an ``@``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from textual.widgets.option_list import Option
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.tui.mentions import PathMatch
+from lfm2chat.tui.model_names import ModelName
 from lfm2chat.tui.slash import SlashCommand
 from lfm2chat.tui.widgets.foreign import foreign
 
 LONGEST_NAME = 60
 NAME_WIDTH = 26
-Choice = SlashCommand | PathMatch
+Choice = SlashCommand | ModelName | PathMatch
 
 
 class CompletionList(OptionList):
@@ -60,5 +61,7 @@ def _line(choice: Choice) -> Content:
     if isinstance(choice, SlashCommand):
         name = f"/{choice.name} {choice.argument}".rstrip()
         return Content.assemble((name.ljust(NAME_WIDTH), "bold"), " ", (choice.help, "$muted"))
+    if isinstance(choice, ModelName):
+        return foreign(one_line(choice.name, LONGEST_NAME))
     mark = "/" if choice.folder else ""
     return Content.assemble(foreign(one_line(choice.name, LONGEST_NAME)), (mark, "$muted"))

@@ -1,4 +1,4 @@
-"""The editor inside the prompt: multi-line, grows, takes no text that would make it slow.
+"""Editors that take no text which would make them slow; the one inside the prompt, which grows.
 
 Enter sends, always; ctrl+j, shift+enter and a backslash at the end of the line make a new line,
 always; a paste is one edit and never sends. While a list of completions is open, the keys that
@@ -26,6 +26,7 @@ SAME_KEY = {"shift+\r": "shift+enter", "alt+enter": "shift+enter"}
 # Longer texts make each key slow (a line of 100 kB: 0.4 s a key), so they become files.
 LONGEST_EDIT = 32_000
 LONGEST_LINE = 4_000
+EDITOR_HOLDS = f"an editor holds {LONGEST_EDIT:,}, and {LONGEST_LINE:,} in a line"
 # What a list of completions takes while it is open.
 PICKING_KEYS = ("up", "down", "tab", "enter", "escape")
 
@@ -35,7 +36,31 @@ def fits_editor(text: str) -> bool:
     return len(text) <= LONGEST_EDIT and all(len(line) <= LONGEST_LINE for line in text.split("\n"))
 
 
-class PromptArea(TextArea):
+class CappedArea(TextArea):
+    """An editor that takes no paste which would make it slow: it says so, and nothing changes."""
+
+    class TooLarge(Notice):
+        """A paste that the editor does not take; ``text`` is safe and whole."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    async def _on_paste(self, event: Paste) -> None:
+        event.stop()
+        event.prevent_default()
+        text = safe(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        if not text:
+            return
+        if len(self.text) + len(text) > LONGEST_EDIT or not fits_editor(text):
+            self.post_message(self.TooLarge(text))
+            return
+        result = self.replace(text, *self.selection)
+        self.move_cursor(result.end_location)
+        self.focus()
+
+
+class PromptArea(CappedArea):
     """The editor inside the prompt."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,13 +70,6 @@ class PromptArea(TextArea):
 
     class Sent(Notice):
         """Enter was pressed."""
-
-    class TooLarge(Notice):
-        """A paste that the editor does not take; ``text`` is safe and whole."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
 
     class Picking(Notice):
         """``key`` was pressed while the list of completions is open."""
@@ -151,16 +169,3 @@ class PromptArea(TextArea):
             return False
         self.replace("\n", (row, column - 1), (row, column))
         return True
-
-    async def _on_paste(self, event: Paste) -> None:
-        event.stop()
-        event.prevent_default()
-        text = safe(event.text.replace("\r\n", "\n").replace("\r", "\n"))
-        if not text:
-            return
-        if len(self.text) + len(text) > LONGEST_EDIT or not fits_editor(text):
-            self.post_message(self.TooLarge(text))
-            return
-        result = self.replace(text, *self.selection)
-        self.move_cursor(result.end_location)
-        self.focus()

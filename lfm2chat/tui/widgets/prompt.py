@@ -6,7 +6,7 @@ The screen decides what happens with what is sent, reads files and the messages 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from textual import on, work
@@ -18,9 +18,11 @@ from textual.widgets import OptionList, Static, TextArea
 
 from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.text import safe
+from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.tui.draft import Draft, pasted
 from lfm2chat.tui.history import PromptHistory
 from lfm2chat.tui.mentions import Mention, mention_at, path_matches, written
+from lfm2chat.tui.model_names import MODEL_COMMAND, ModelName, models_matching, typed_model
 from lfm2chat.tui.slash import SlashCommand, matching, typed_name
 from lfm2chat.tui.widgets.chips import Chip, Chips
 from lfm2chat.tui.widgets.completion import Choice, CompletionList
@@ -58,7 +60,10 @@ class Prompt(Vertical):
         self.chips = Chips()
         self.completions = CompletionList()
         self._said = Static("", id="prompt-note", markup=False)
-        # Where the user closed a list, so that it stays closed there.
+        # What reads the names of the models that are here; called in a thread.
+        self.read_models: Callable[[], Sequence[str]] = tuple
+        # Where the word begins that a list is for, and where the user closed one: it stays closed.
+        self._completes_at: int | None = None
         self._closed_at: int | None = None
 
     def compose(self) -> ComposeResult:
@@ -155,22 +160,37 @@ class Prompt(Vertical):
 
     def _complete(self) -> None:
         """Offer what the word in front of the cursor may become."""
-        name = self._typed_name()
-        mention = self._mention() if name is None else None
-        at = 0 if name is not None else None if mention is None else mention.start
+        name, model, mention = self._typed_name(), self._typed_model(), self._mention()
+        at = None if mention is None else mention.start
+        if name is not None:
+            at = 0
+        elif model is not None:
+            at = self.area.cursor_location[1] - len(model)
+        self._completes_at = at
         if at != self._closed_at:
             self._closed_at = None
         if at is None or at == self._closed_at:
             self._offer(())
         elif name is not None:
             self._offer(matching(name))
+        elif model is not None:
+            self._look_models_up(model)
         elif mention is not None:
             self._look_up(mention)
 
     def _typed_name(self) -> str | None:
+        line = self._only_line()
+        return None if line is None else typed_name(line, self.area.cursor_location[1])
+
+    def _typed_model(self) -> str | None:
+        line = self._only_line()
+        return None if line is None else typed_model(line, self.area.cursor_location[1])
+
+    def _only_line(self) -> str | None:
+        """All that stands in the prompt, where that is one line and nothing of it is selected."""
         if self.area.document.line_count > 1 or not self.area.selection.is_empty:
             return None
-        return typed_name(self.area.text, self.area.cursor_location[1])
+        return self.area.text
 
     def _mention(self) -> Mention | None:
         row, column = self.area.cursor_location
@@ -184,6 +204,15 @@ class Prompt(Vertical):
         if self._mention() == mention:
             self._offer(found)
 
+    @work(exclusive=True, group="paths", exit_on_error=False)
+    async def _look_models_up(self, typed: str) -> None:
+        try:
+            names = await asyncio.to_thread(self.read_models)
+        except Lfm2ChatError:  # what is typed may be a name all the same, and is looked at then
+            names = ()
+        if self._typed_model() == typed:
+            self._offer(models_matching(typed, names))
+
     def _offer(self, choices: Iterable[Choice]) -> None:
         self.completions.show(tuple(choices))
         self.area.completing = self.completions.is_open
@@ -196,8 +225,7 @@ class Prompt(Vertical):
             case "up" | "down":
                 self.completions.walk(-1 if event.key == "up" else 1)
             case "escape":
-                mention = self._mention()
-                self._closed_at = 0 if mention is None else mention.start
+                self._closed_at = self._completes_at
                 self._offer(())
             case _ if choice is not None and self._is_meant(choice):
                 self._pick(choice, at_once=event.key == "enter")
@@ -214,6 +242,9 @@ class Prompt(Vertical):
         """Whether ``choice`` still goes with what is typed: keys may be faster than the disk."""
         if isinstance(choice, SlashCommand):
             return choice in matching(self._typed_name() or "")
+        if isinstance(choice, ModelName):
+            typed = self._typed_model()
+            return typed is not None and bool(models_matching(typed, (choice.name,)))
         mention = self._mention()
         return mention is not None and choice.typed.casefold().startswith(mention.typed.casefold())
 
@@ -224,6 +255,14 @@ class Prompt(Vertical):
                 self.post_message(self.Submitted(Draft(f"/{choice.name}", self.chips.files)))
             else:
                 self._load(f"/{choice.name} " if choice.argument else f"/{choice.name}")
+            return
+        if isinstance(choice, ModelName):
+            self._offer(())
+            line = f"/{MODEL_COMMAND} {choice.name}"
+            if at_once:
+                self.post_message(self.Submitted(Draft(line, self.chips.files)))
+            else:
+                self._load(line)
             return
         mention = self._mention()
         if mention is None:
