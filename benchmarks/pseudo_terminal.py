@@ -135,10 +135,49 @@ class Terminal:
         pages = int(Path(f"/proc/{self._child.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
+    def signal(self, number: int) -> None:
+        """Send the program a signal."""
+        os.kill(self._child.pid, number)
+
+    def hang_up(self) -> None:
+        """Close the terminal under the program, as a closed window does."""
+        # Not pexpect's own close, which sends a signal.
+        self._child.ptyproc.fileobj.close()
+        self._child.ptyproc.closed = self._child.closed = True
+
+    def wait_for_end(self) -> tuple[int, bytes]:
+        """Read until the program is gone; its exit code, minus the signal that ended it, and what
+        it wrote.
+
+        Raises:
+            TimeoutError: It goes on.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        data = b""
+        while self._child.isalive():
+            if time.monotonic() > deadline:
+                raise TimeoutError("the program did not end")
+            if self._child.closed:
+                time.sleep(0.002)
+            else:
+                data += self._last_read(0.002)
+        if not self._child.closed:
+            data += self._last_read(0.0)
+        code = self._child.exitstatus
+        return (-self._child.signalstatus if code is None else code), data
+
+    def _last_read(self, timeout_s: float) -> bytes:
+        # Where the other side is gone, reading fails on Linux.
+        try:
+            return self.read(timeout_s)
+        except OSError:
+            time.sleep(timeout_s)
+            return b""
+
     def close(self) -> None:
         """End it; what it wrote is in a folder that goes."""
-        with contextlib.suppress(OSError):
+        if self._child.isalive():
             os.kill(self._child.pid, signal.SIGKILL)
-        self._child.wait()
+            self._child.wait()
         with contextlib.suppress(pexpect.ExceptionPexpect):
             self._child.close()

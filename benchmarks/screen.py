@@ -74,8 +74,10 @@ def script() -> str:
     return "\n\n".join([*prose, *(f"A file:\n\n```python\n{one}```" for one in code)])
 
 
-def make_up(size: str, precision: str) -> None:
-    """From here on every model that this process loads is the made-up one of that ``size``."""
+def make_up(size: str, precision: str, text: str) -> None:
+    """From here on every model that this process loads is the made-up one of that ``size``, or the
+    guide itself, and says ``text``.
+    """
     from dataclasses import replace
 
     from lfm2chat.engine import Precision, run_packed, set_threads
@@ -87,11 +89,13 @@ def make_up(size: str, precision: str) -> None:
 
     def made_up(entry: Any, settings: Any, **kwargs: Any) -> Any:
         guide = load(entry, settings, **kwargs)
+        ids = guide.tokenizer.encode_plain(text)
+        if size == "guide":
+            return replace(guide, model=Scripted(guide.model, ids))
         threads = set_threads(0)
         packed = random_packed(published_config(size), Precision(precision))
         model = run_packed(packed, threads=threads, trials=kwargs["kernel_trials"])
         set_threads(1)
-        ids = guide.tokenizer.encode_plain(script())
         return replace(
             guide,
             model=Scripted(model, ids),
@@ -104,7 +108,7 @@ def make_up(size: str, precision: str) -> None:
 
 def run_child(kind: str, size: str, precision: str) -> None:
     """One of the two sides: the app on this terminal, or the service told by stdin."""
-    make_up(size, precision)
+    make_up(size, precision, script())
     paths = Paths.from_environment()
     paths.create()
     if kind == "app":

@@ -45,6 +45,8 @@ MARKDOWN = (
     "<div>{0}</div>\n\n<!-- {0} -->",
 )
 
+SHOWN_AT_ONCE = 20
+
 
 def answers(texts: Sequence[str]) -> list[str]:
     """``texts``, some in each answer, in each form of Markdown."""
@@ -52,17 +54,27 @@ def answers(texts: Sequence[str]) -> list[str]:
     return ["\n\n".join(form.format(text) for form in MARKDOWN) for text in joined]
 
 
-def fill(service: Any, themes: Path, texts: Sequence[str]) -> None:
-    """Put ``texts`` into ``service``, and into the user's ``themes``."""
+def plain_answers(texts: Sequence[str]) -> list[str]:
+    """``texts``, many in each answer, as they are."""
+    return ["\n\n".join(texts[start : start + 50]) for start in range(0, len(texts), 50)]
+
+
+Said = Callable[[Sequence[str]], list[str]]
+
+
+def fill(service: Any, themes: Path, texts: Sequence[str], *, said: Said = answers) -> None:
+    """Put ``texts`` into ``service``, and into the user's ``themes``; ``said`` gives the answers
+    that they stand in.
+    """
     for number, text in enumerate(texts):
         service.store_conversation(text, [], updated_at=float(number))
         service.shelf.save_preset(text, system_prompt=text)
         service.shelf.save_prompt(text, f"{text} {{{{topic}}}}")
-    for text in texts[:4]:
+    for text in texts:
         # A space after the name: a folder of such a name may well exist on somebody's disk.
         entry = ModelEntry(text, Path("/models") / text.replace("/", "").replace("\x00", ""), 12)
         service.entries += [entry, replace(entry, name=text + " ", problem=text)]
-    written = [part for text in answers(texts) for part in (text, text)]
+    written = [part for text in said(texts) for part in (text, text)]
     open_one = service.store_conversation(
         " ".join(texts),
         written,
@@ -92,9 +104,14 @@ def _escaped(text: str) -> str:
 
 
 async def visit(
-    pilot: Any, service: Any, wait: Callable[..., Any], texts: Sequence[str]
+    pilot: Any,
+    service: Any,
+    wait: Callable[..., Any],
+    texts: Sequence[str],
+    *,
+    said: Said = answers,
 ) -> AsyncIterator[str]:
-    """Open each place in turn and give its name while it is on the screen."""
+    """Open each place in turn and give its name while it is on the screen; ``said`` as above."""
     app = pilot.app
     joined = "\n".join(texts)
     await wait(pilot, lambda: app.state.shown > 0 and app.chat.prompt.area.text)
@@ -104,7 +121,7 @@ async def visit(
             break
         await pilot.press("pageup")
         yield "conversation"
-    async for place in _streaming(pilot, service, texts):
+    async for place in _streaming(pilot, service, texts, said(texts)):
         yield place
     async for place in _notices(app, service, texts):
         await pilot.pause()
@@ -113,17 +130,19 @@ async def visit(
         yield place
     async for place in _fields(pilot, app, wait, joined):
         yield place
-    async for place in _others(pilot, app, service, wait, texts):
+    async for place in _others(pilot, app, service, wait, texts, answer=said(texts)[0]):
         yield place
 
 
-async def _streaming(pilot: Any, service: Any, texts: Sequence[str]) -> AsyncIterator[str]:
+async def _streaming(
+    pilot: Any, service: Any, texts: Sequence[str], said: Sequence[str]
+) -> AsyncIterator[str]:
     app = pilot.app
     app.chat.prompt.put(Draft(texts[0]))
     await pilot.press("enter")
     await pilot.pause()
     turn = max(service.turns)
-    for text in answers(texts):
+    for text in said:
         for start in range(0, len(text), len(text) // 3):
             service.say(turn, text[start : start + len(text) // 3])
             await pilot.pause(0.06)
@@ -138,15 +157,17 @@ async def _streaming(pilot: Any, service: Any, texts: Sequence[str]) -> AsyncIte
 
 
 async def _notices(app: Any, service: Any, texts: Sequence[str]) -> AsyncIterator[str]:
-    for text in texts:
-        app._fail(text, text)
-        service.emit(StoreNotice(text, text))
-        service.emit(SaveFailed(text, text))
-        service.emit(ModelFailed(text, text, text, 3))
-        service.emit(DownloadFinished(text, text))
-    yield "notices"
-    yield "notices"
-    app.clear_notifications()
+    # A few at a time: no more have room on the screen, and many slow each other down.
+    for start in range(0, len(texts), SHOWN_AT_ONCE):
+        for text in texts[start : start + SHOWN_AT_ONCE]:
+            app._fail(text, text)
+            service.emit(StoreNotice(text, text))
+            service.emit(SaveFailed(text, text))
+            service.emit(ModelFailed(text, text, text, 3))
+            service.emit(DownloadFinished(text, text))
+        yield "notices"
+        yield "notices"
+        app.clear_notifications()
 
 
 async def _listings(
@@ -236,7 +257,13 @@ async def _fields(
 
 
 async def _others(
-    pilot: Any, app: Any, service: Any, wait: Callable[..., Any], texts: Sequence[str]
+    pilot: Any,
+    app: Any,
+    service: Any,
+    wait: Callable[..., Any],
+    texts: Sequence[str],
+    *,
+    answer: str,
 ) -> AsyncIterator[str]:
     await wait(pilot, lambda: app.screen is app.chat)
     await pilot.press("ctrl+t")
@@ -280,7 +307,7 @@ async def _others(
     await pilot.press("ctrl+backslash")
     await wait(pilot, lambda: len(app.chat.panes) == 2)
     with_answers = max(service.branches, key=lambda key: len(service.branches[key]))
-    other = service.store_conversation(texts[0], ["q", answers(texts)[0]])
+    other = service.store_conversation(texts[0], ["q", answer])
     app.chat.open_conversation(other.id)
     await wait(pilot, lambda: app.state.shown == other.id)
     yield "panes"

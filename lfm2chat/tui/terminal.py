@@ -8,6 +8,7 @@ terminal.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,25 @@ TITLE_LENGTH = 80
 WITHOUT_TITLE = ("linux", "dumb", "")
 
 
+class TerminalStream(io.TextIOWrapper):
+    """The terminal, which takes whatever is written: one that was closed under us drops it.
+
+    Textual writes in a thread of its own. An error would end that thread, and the app would wait
+    for room in the thread's queue for ever, instead of ending.
+    """
+
+    def write(self, text: str, /) -> int:
+        """Write ``text``, or nothing where the terminal is gone. Any thread."""
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand over what is buffered, if anybody is there to take it."""
+        with suppress(OSError):
+            super().flush()
+
+
 @contextmanager
 def redirect_native_stderr(log_file: Path) -> Iterator[None]:
     """Send what native code writes to descriptor 2 to ``log_file`` (0600, appended), or nowhere
@@ -45,7 +65,12 @@ def redirect_native_stderr(log_file: Path) -> Iterator[None]:
         log = os.open(os.devnull, os.O_WRONLY)
     if sys.stderr is not None:
         sys.stderr.flush()
-    screen = os.fdopen(os.dup(STDERR), "w", encoding="utf-8", errors="replace")
+    screen = TerminalStream(
+        os.fdopen(os.dup(STDERR), "wb"),
+        encoding="utf-8",
+        errors="replace",
+        line_buffering=os.isatty(STDERR),
+    )
     before: TextIO | None = sys.__stderr__
     _set_original_stderr(screen)
     os.dup2(log, STDERR)

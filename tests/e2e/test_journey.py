@@ -11,6 +11,7 @@ from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
 from lfm2chat.store import Store
 from lfm2chat.tui.app import Lfm2ChatApp
+from lfm2chat.tui.chat import ChatScreen
 from lfm2chat.tui.screens.confirm import DownloadScreen, RemoveScreen
 from lfm2chat.tui.screens.models import Fetch
 
@@ -68,15 +69,19 @@ def test_through_the_command_line(hub, home):
     assert len(hub.asked()) == asked
 
 
-async def test_through_the_app(hub, paths):
+@pytest.fixture
+def app(hub, paths):
     settings = Settings(animations=False, precision="int8", mirror=hub.url)
     store = Store.open(paths.store)
-    app = Lfm2ChatApp(
+    return Lfm2ChatApp(
         lambda emit: ChatService(paths=paths, settings=settings, store=store, emit=emit),
         paths=paths,
         settings=settings,
         model="guide",
     )
+
+
+async def test_through_the_app(app, hub, paths):
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.state.model.phase == "ready")
         assert hub.asked() == []
@@ -114,6 +119,57 @@ async def test_through_the_app(hub, paths):
         await until(pilot, lambda: app.state.model.name == "guide" and idle(app))
         assert len(app.chat.transcript.shown) == 2
         assert len(hub.asked()) == asked
+
+
+async def test_through_the_app_by_mouse(app, hub, paths):
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until(pilot, lambda: app.state.model.phase == "ready")
+        await open_models(pilot)
+        await click(pilot, f"{NAME}  ", until_on=DownloadScreen)
+        assert hub.asked() == []
+        await click(pilot, "Enter downloads it", until_on=ChatScreen)
+        await until(pilot, lambda: app.state.model.name == NAME and idle(app))
+        # Nobody writes with a mouse.
+        await pilot.press(*"hello", "enter")
+        await until(pilot, lambda: idle(app) and len(app.chat.transcript.shown) == 2)
+        assert app.chat.transcript.shown[1].message.model == NAME
+        asked = len(hub.asked())
+        for name in ("guide", NAME):
+            await open_models(pilot)
+            await click(pilot, name, until_on=ChatScreen)
+            await until(pilot, lambda n=name: app.state.model.name == n and idle(app))
+        folder = paths.models / NAME
+        await open_models(pilot)
+        await click(pilot, "x removes", until_on=RemoveScreen)
+        await click(pilot, "Esc leaves", until_on=ChatScreen)
+        assert folder.exists()
+        await open_models(pilot)
+        await click(pilot, "x removes", until_on=RemoveScreen)
+        await click(pilot, "Enter removes it", until_on=ChatScreen)
+        await until(pilot, lambda: not folder.exists())
+        await until(pilot, lambda: app.state.model.name == "guide" and idle(app))
+        assert len(app.chat.transcript.shown) == 2
+        assert len(hub.asked()) == asked
+
+
+async def open_models(pilot):
+    """Click on the model in the status line."""
+    app = pilot.app
+    await pilot.click(app.chat.status)
+    await until(pilot, lambda: app.screen.query("#model-list"))
+    await until(pilot, lambda: app.screen.query_one("#model-list").option_count > 3)
+
+
+async def click(pilot, text, *, until_on):
+    """Click on ``text`` on the card that is open, until a screen of that kind is."""
+    card = pilot.app.screen.query_one(".card").region
+    await pilot.pause()
+    for row, strip in enumerate(pilot.app.screen._compositor.render_strips()):
+        line = strip.text
+        if card.y <= row < card.bottom and text in line:
+            await pilot.click(offset=(line.index(text, card.x), row))
+            break
+    await until(pilot, lambda: isinstance(pilot.app.screen, until_on))
 
 
 def idle(app):

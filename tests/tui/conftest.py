@@ -556,16 +556,27 @@ def service() -> ScriptedService:
 
 
 @pytest.fixture
-def app(service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lfm2ChatApp:
+def make_app(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lfm2ChatApp]:
+    """A factory of apps over a scripted service, each with its home in a folder."""
     monkeypatch.setattr("lfm2chat.tui.wording.clock_seconds", lambda: NOW + 3600)
 
-    def make(emit: Callable[[Any], None]) -> Any:
-        service.emit = emit
-        return service
+    def make_one(service: ScriptedService, folder: Path) -> Lfm2ChatApp:
+        def make(emit: Callable[[Any], None]) -> Any:
+            service.emit = emit
+            return service
 
-    paths = Paths.under(tmp_path)
-    paths.create()
-    return Lfm2ChatApp(make, paths=paths, settings=Settings(animations=False))
+        paths = Paths.under(folder)
+        paths.create()
+        return Lfm2ChatApp(make, paths=paths, settings=Settings(animations=False))
+
+    return make_one
+
+
+@pytest.fixture
+def app(
+    service: ScriptedService, make_app: Callable[..., Lfm2ChatApp], tmp_path: Path
+) -> Lfm2ChatApp:
+    return make_app(service, tmp_path)
 
 
 @pytest.fixture

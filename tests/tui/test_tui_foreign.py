@@ -1,7 +1,9 @@
 """Foreign text at every place that shows it: it drives no terminal, and nothing in it is markup."""
 
+import random
+
 import pytest
-from foreign_places import fill, visit
+from foreign_places import answers, fill, plain_answers, visit
 from terminal_bytes import CLASSES, foreign, seen
 from textual.app import App
 from textual.drivers.headless_driver import HeadlessDriver
@@ -17,6 +19,24 @@ MARKUP = [
     "[bold $accent]$x[/] [[b]] \\[i] $foreground",
     "]x[ [] [=] [a=] [a='] [@] [@click=] [@click",
 ]
+# Of these the random texts are made: each is some of what markup and Markdown are written with.
+PIECES = [
+    *"[]()*_`|#<>&=~!\\$+- \t'\"/,;:@^%?.axé漢",
+    "[/", "[/]", "[@click=", "app.quit", "screen.new", "[b]", "[bold $accent on red]", "[$",
+    "[link=", "[[", "]]", "\\[", "$foreground", "v={'a[0]'}", "[0.5]", "[#fff 50%]",
+    "[not bold]", "[auto]",
+    "**", "~~", "```", "![", "](", "<div>", "</think>", "&#27;", "> ", "- ", "1. ", "|-|", "    ",
+    "http://e.org ", "👩\u200d👩\u200d👧",
+]  # fmt: skip
+# Many at once: most of the time goes to what opens and closes, not to the texts.
+TOGETHER = 300
+
+
+def random_texts(seed, count):
+    """Each begins and ends so that Enter sends it from the prompt."""
+    drawn = random.Random(seed)
+    middles = ("".join(drawn.choices(PIECES, k=drawn.randint(1, 16))) for _ in range(count))
+    return [f"{drawn.choice('[]#*x')}{middle} ." for middle in middles]
 
 
 @pytest.fixture
@@ -76,19 +96,42 @@ def click_actions(screen):
     return {action for action in found if action and not action.startswith(OURS)}
 
 
+async def markup_found(pilot, service, wait, texts, said=answers):
+    """The actions that ``texts`` put on the screen, by the place."""
+    found: dict[str, set[str]] = {}
+    async for place in visit(pilot, service, wait, texts, said=said):
+        await pilot.pause()
+        if actions := click_actions(pilot.app.screen):
+            found.setdefault(place, set()).update(actions)
+    return found
+
+
 async def test_no_foreign_text_is_markup(app, service, wait, monkeypatch):
     ran = []
     monkeypatch.setattr(app, "action_quit", lambda: ran.append("quit"))
     fill(service, app.paths.user_themes, MARKUP)
-    found: dict[str, set[str]] = {}
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
-        async for place in visit(pilot, service, wait, MARKUP):
-            await pilot.pause()
-            if actions := click_actions(app.screen):
-                found[place] = actions
+        assert await markup_found(pilot, service, wait, MARKUP) == {}
         assert app.is_running
-    assert found == {}
     assert ran == []
+
+
+@pytest.mark.parametrize(
+    "count", [300, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])]
+)
+async def test_random_texts_end_nothing_and_are_no_markup_at_any_place(
+    make_app, service, wait, tmp_path, count
+):
+    # In each form of Markdown they are drawn by the tests of that: here as they are, everywhere.
+    texts = random_texts(13, count)
+    for start in range(0, count, TOGETHER):
+        some, scripted = texts[start : start + TOGETHER], type(service)()
+        app = make_app(scripted, tmp_path / str(start))
+        fill(scripted, app.paths.user_themes, some, said=plain_answers)
+        async with app.run_test(size=(120, 60), notifications=True) as pilot:
+            assert await markup_found(pilot, scripted, wait, some, plain_answers) == {}
+            assert app.is_running
+        assert app.fault is None
 
 
 async def test_an_action_in_a_markup_would_be_found():

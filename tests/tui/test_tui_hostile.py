@@ -145,7 +145,7 @@ async def test_a_link_is_shown_in_full_and_opened_only_when_asked(app, service, 
 
 @pytest.mark.parametrize(
     "count",
-    [60, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
+    [300, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
 )
 async def test_random_markdown_ends_nothing(app, service, wait, count):
     random.seed(7)

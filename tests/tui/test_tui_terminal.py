@@ -34,6 +34,33 @@ def test_native_noise_goes_to_the_log_and_the_screen_stays(tmp_path):
     assert done.stderr == "the screen\nafter\n"
 
 
+GONE = """
+import os, sys
+from pathlib import Path
+from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
+from lfm2chat.tui.terminal import redirect_native_stderr
+window, terminal = os.openpty()
+os.dup2(terminal, 2)
+with redirect_native_stderr(Path(sys.argv[1])):
+    os.close(window)
+    writer = WriterThread(sys.__stderr__)
+    writer.start()
+    for _ in range(3 * MAX_QUEUED_WRITES):
+        writer.write("a frame" * 2000)
+    writer.stop()
+print("ended")
+"""
+
+
+def test_frames_for_a_terminal_that_is_gone_hold_nobody_up(tmp_path):
+    # An error ended the thread that writes, and the app waited for ever for room in its queue.
+    done = subprocess.run(
+        [sys.executable, "-c", GONE, str(tmp_path / "log")],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "ended\n"
+
+
 def test_modified_keys_are_asked_for_and_given_back():
     stream = io.StringIO()
     with modified_keys(stream):

@@ -21,6 +21,7 @@ from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.tui import wording
 from lfm2chat.tui.widgets.foreign import ForeignText
+from lfm2chat.tui.widgets.keyhints import KeyHints
 
 
 class YesScreen(ModalScreen[bool]):
@@ -64,9 +65,7 @@ class DownloadScreen(YesScreen):
                 "meanwhile; nothing that you write is sent.",
                 classes="confirm-note",
             )
-            yield Static(
-                Content("Enter downloads it · Esc leaves"), classes="card-hint", markup=False
-            )
+            yield KeyHints(("enter", "downloads it"), ("escape", "leaves"))
 
 
 class RemoveScreen(YesScreen):
@@ -85,9 +84,7 @@ class RemoveScreen(YesScreen):
                 "Conversations stay.",
                 classes="confirm-line",
             )
-            yield Static(
-                Content("Enter removes it · Esc leaves"), classes="card-hint", markup=False
-            )
+            yield KeyHints(("enter", "removes it"), ("escape", "leaves"))
 
 
 class DeleteForeverScreen(YesScreen):
@@ -125,6 +122,4 @@ def _last_question(title: str, what: str) -> ComposeResult:
             "in what the model kept. Nothing brings it back.",
             classes="confirm-line",
         )
-        yield Static(
-            Content("Enter deletes for ever · Esc leaves"), classes="card-hint", markup=False
-        )
+        yield KeyHints(("enter", "deletes for ever"), ("escape", "leaves"))
