@@ -147,6 +147,10 @@ async def test_the_list_is_there_by_itself_where_there_is_room(app, service, wai
         assert "^q Quit" in keys
 
 
+def footer(app) -> str:
+    return str(app.chat.keybar.render())
+
+
 async def test_a_resize_shows_and_hides_the_list(app, service, wait):
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.model.phase == "ready")
@@ -236,6 +240,34 @@ async def test_a_click_on_a_key_of_the_footer_does_what_the_key_does(app, servic
         await wait(pilot, lambda: app.state.model.phase == "ready")
         place = next(p for p in app.chat.keybar._places if p[2].id == "help")
         await click(pilot, lambda: app.screen.query("#help"), "#keys", (place[0] + 3, 0))
+
+
+SIZES = [(60, 20), (80, 24), (120, 36), (200, 50)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_footer_shows_the_keys_of_the_list_while_it_has_the_focus(
+    app, service, wait, size
+):
+    one = service.store_conversation("one", ["a", "b"])
+    async with app.run_test(size=size) as pilot:
+        await opened(app, pilot, wait, one.id)
+        if size[0] < 100:
+            await pilot.press("f5")
+        app.chat.list.focus()
+        await wait(pilot, lambda: "p Pin" in footer(app))
+        keys = ["Enter Open", "/ Filter", "p Pin", "r Rename", "x Delete", "a Archive"]
+        keys += ["t Tags"] if size[0] > 60 else []
+        keys += ["o New pane"] if size[0] > 80 else []
+        assert sorted(footer(app).split("  ")) == sorted(keys)
+        assert len(footer(app)) <= app.chat.keybar.content_size.width
+        # The letters of the filter are text, and no keys.
+        await pilot.press("slash")
+        await wait(pilot, lambda: "F1 Help" in footer(app))
+        app.chat.list.focus()
+        await wait(pilot, lambda: "p Pin" in footer(app))
+        app.chat.prompt.area.focus()
+        await wait(pilot, lambda: "F1 Help" in footer(app))
 
 
 async def test_a_service_that_cannot_start_ends_the_app_with_its_code(app, service):
