@@ -3,6 +3,7 @@
 import pytest
 
 from lfm2chat.settings import read_settings
+from lfm2chat.tui.keymap import key_name
 from lfm2chat.tui.keys import COMMANDS
 from lfm2chat.tui.screens.regions import action_of
 
@@ -268,6 +269,27 @@ async def test_the_footer_shows_the_keys_of_the_list_while_it_has_the_focus(
         await wait(pilot, lambda: "p Pin" in footer(app))
         app.chat.prompt.area.focus()
         await wait(pilot, lambda: "F1 Help" in footer(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_narrow_footer_keeps_what_a_reader_does_most_and_cuts_no_key(
+    app, service, wait, size
+):
+    one = service.store_conversation("one", ["a", "b"])
+    async with app.run_test(size=size) as pilot:
+        await opened(app, pilot, wait, one.id)
+        await pilot.press("f7")
+        await wait(pilot, lambda: "y Copy" in footer(app))
+        keys = footer(app).split("  ")
+        whole = {
+            f"{key_name(entry.keys[0])} {entry.label}"
+            for entry in COMMANDS
+            if entry.scope == "read" and entry.footer
+        }
+        assert set(keys) <= whole
+        assert len(footer(app)) <= app.chat.keybar.content_size.width
+        assert {"Esc Prompt", "y Copy", "e Edit", "r Again", "q Quote", "f Fork"} <= set(keys)
+        assert size[0] < 200 or set(keys) == whole
 
 
 async def test_a_service_that_cannot_start_ends_the_app_with_its_code(app, service):

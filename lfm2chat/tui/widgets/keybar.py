@@ -19,6 +19,7 @@ from lfm2chat.tui.keys import COMMANDS, Command
 KEEP_FIRST = (
     "stop", "help", "new", "models", "quit", "palette", "sampling", "sidebar",
     "list_open", "list_filter", "list_pin", "list_rename", "list_delete", "list_archive",
+    "leave_reading", "copy_block", "read_edit", "read_again", "quote", "read_fork", "copy_code",
 )  # fmt: skip
 
 
