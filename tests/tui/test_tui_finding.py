@@ -282,6 +282,21 @@ async def test_search_shows_places_by_conversation_and_opens_one(app, service, w
         assert app.screen.query_one("#search-input").value == "bread"
 
 
+async def test_beside_a_title_stands_how_its_conversation_begins(app, service, wait):
+    said = [f"message {number} [/b]" for number in range(9)]
+    said[1] = f"<think>a thought</think>{said[1]}"
+    service.store_conversation("Bread", said)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await wait(pilot, lambda: app.state.shown > 0)
+        await pilot.press("ctrl+s", *"bread")
+        shown = app.screen.query_one("#search-message")
+        await wait(pilot, lambda: "message 0" in str(shown.render()))
+        told = str(shown.render())
+        assert told.startswith("you\nmessage 0 [/b]\n\nanswer\nmessage 1 [/b]\n\nyou\n")
+        assert "message 5" in told
+        assert "message 6" not in told
+
+
 async def test_a_place_in_another_branch_is_shown_in_that_branch(app, service, wait):
     one = service.store_conversation("Forked", ["question", "first answer"])
     user, answer = service.branches[one.id]

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from textual.content import Content
 
 from lfm2chat.chat.text import safe
+from lfm2chat.chat.thoughts import without_thought
+from lfm2chat.chat.turns import Message, Role
 from lfm2chat.store.search import Hit, Piece
 from lfm2chat.tui.widgets.foreign import cut_for_view, foreign
 
@@ -15,6 +17,9 @@ MATCH = "bold $accent"
 _SPACES = re.compile(r"\s+")
 # What is shown of a message in front of the first place that matched, in characters.
 BEFORE = 240
+# And of each of the first messages of a conversation.
+BEGINNING = 2_000
+SPEAKERS = {Role.USER: "you", Role.ASSISTANT: "answer", Role.SYSTEM: "system", Role.TOOL: "tool"}
 
 
 def snippet(pieces: Iterable[Piece], style: str = "") -> Content:
@@ -32,6 +37,20 @@ def by_conversation(hits: Iterable[Hit]) -> list[tuple[Hit, ...]]:
     for hit in hits:
         groups.setdefault(hit.conversation_id, []).append(hit)
     return [tuple(group) for group in groups.values()]
+
+
+def beginning(messages: Iterable[Message]) -> Content:
+    """The first messages of a conversation, each with who said it above, without thoughts."""
+    told = []
+    for message in messages:
+        text = message.text
+        if message.role is Role.ASSISTANT:
+            text = without_thought(text)
+        if len(text) > BEGINNING:
+            text = text[:BEGINNING] + " …"
+        speaker = SPEAKERS.get(message.role, "")
+        told.append(Content.assemble((speaker, "$muted"), "\n", foreign(cut_for_view(text))))
+    return Content("\n\n").join(told)
 
 
 def preview(text: str, pieces: Sequence[Piece]) -> Content:
