@@ -31,6 +31,30 @@ def snippet(pieces: Iterable[Piece], style: str = "") -> Content:
     return Content.assemble(*parts)
 
 
+def snippet_around(pieces: Iterable[Piece], width: int, style: str = "") -> Content:
+    """As :func:`snippet`; of one that is wider than ``width`` cells that part with the first place
+    that matched in its middle. The end is for whoever draws it to cut.
+    """
+    pieces = tuple(pieces)
+    whole = snippet(pieces, style)
+    places = [span for span in whole.spans if span.style == MATCH]
+    if whole.cell_length <= width or not places:
+        return whole
+    start, end = places[0].start, places[0].end
+    beside = max(0, width - whole[start:end].cell_length)
+    # Of a place near the end more is seen in front of it, so that no cell stays empty.
+    before = max(beside // 2, beside - whole[end:].cell_length)
+    if whole[:start].cell_length <= before:
+        return whole
+    first = start
+    while first and whole[first - 1 : start].cell_length < before:
+        first -= 1
+    # From the beginning of a word, if there is one.
+    blank = whole.plain.find(" ", first, start)
+    first = first if blank < 0 or whole.plain[first - 1] == " " else blank + 1
+    return Content.assemble(("…", style), whole[first:])
+
+
 def by_conversation(hits: Iterable[Hit]) -> list[tuple[Hit, ...]]:
     """The hits of each conversation together; the conversation with the best hit first."""
     groups: dict[int, list[Hit]] = {}

@@ -41,7 +41,7 @@ class Phrases(Widget):
         self._phrases = tuple(phrases)
         self._between = between
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
         return len(rows_of(self._phrases, width, self._between))
 
     def render(self) -> Content:
