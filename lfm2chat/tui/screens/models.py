@@ -27,6 +27,7 @@ from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.tui import wording
 from lfm2chat.tui.screens.ask import AskScreen
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
+from lfm2chat.tui.widgets.phrases import Hint
 
 NAME_LENGTH = 60
 REFRESH_S = 0.5
@@ -100,11 +101,7 @@ class ModelsScreen(ModalScreen[Choice | None]):
             yield Static(Content("Models"), classes="card-title", markup=False)
             yield OptionList(id="model-list", markup=False, compact=True)
             yield self._note
-            yield Static(
-                Content("Enter chooses · v verifies · x removes · a adds a folder · Esc leaves"),
-                classes="card-hint",
-                markup=False,
-            )
+            yield Hint("Enter chooses · v verifies · x removes · a adds a folder · Esc leaves")
 
     async def on_mount(self) -> None:
         await self._fill(self._current)

@@ -20,7 +20,7 @@ from textual.widgets import TextArea
 
 from lfm2chat.chat.text import safe
 from lfm2chat.tui.keymap import keymap_of
-from lfm2chat.tui.widgets.phrases import rows_of
+from lfm2chat.tui.widgets.phrases import DOT, rows_of
 
 PLACEHOLDER = ("{send} sends", "{newline} new line", "/ commands", "@ files")
 # How xterm's modifyOtherKeys report of shift+enter arrives, and what else people press for it.
@@ -90,7 +90,7 @@ class PromptArea(TextArea):
         keymap = keymap_of(self.app)
         keys = {"send": keymap.spelled("send"), "newline": keymap.spelled("newline")}
         phrases = [Content(phrase.format(**keys)) for phrase in PLACEHOLDER]
-        self.placeholder = rows_of(phrases, self.content_size.width, " · ")[0]
+        self.placeholder = rows_of(phrases, self.content_size.width, DOT)[0]
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """As the editor's own, which reads its colours from the style sheet at each key."""

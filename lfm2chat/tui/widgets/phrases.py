@@ -8,6 +8,8 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
+DOT = " · "
+
 
 def rows_of(phrases: Sequence[Content], width: int, between: str) -> list[Content]:
     """``phrases`` in rows of at most ``width`` cells, ``between`` two of a row; a phrase that is
@@ -41,6 +43,11 @@ class Phrases(Widget):
         self._phrases = tuple(phrases)
         self._between = between
 
+    def show(self, phrases: Sequence[Content]) -> None:
+        """Show others."""
+        self._phrases = tuple(phrases)
+        self.refresh(layout=True)
+
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
         return len(rows_of(self._phrases, width, self._between))
 
@@ -48,3 +55,18 @@ class Phrases(Widget):
         """The rows for the width that there is."""
         rows = rows_of(self._phrases, self.content_size.width, self._between)
         return Content("\n").join(rows)
+
+
+class Hint(Phrases):
+    """The keys of a card, with :data:`DOT` between them."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(_parted(text), between=DOT, classes="card-hint")
+
+    def say(self, text: str) -> None:
+        """Name other keys."""
+        self.show(_parted(text))
+
+
+def _parted(text: str) -> list[Content]:
+    return [Content(phrase) for phrase in text.split(DOT)]
