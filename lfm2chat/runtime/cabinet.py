@@ -51,6 +51,15 @@ class Cabinet:
         """
         return self._store_of(None).message(message_id)
 
+    def beginning(self, conversation_id: int, *, most: int) -> list[Message]:
+        """The first ``most`` messages of a stored conversation, in the branch that it shows.
+
+        Raises:
+            ConversationNotFoundError: No conversation has that number.
+            StoreError: The store cannot be read.
+        """
+        return self._store_of(None).branch(conversation_id)[:most]
+
     def archived(self) -> list[Conversation]:
         """What is in the archive, the one that changed last first."""
         return self._store_of(None).conversations(archived=True)

@@ -37,11 +37,12 @@ from lfm2chat.tui.clipboard import copy, said_of
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.messages import Failure, ServiceEvent
 from lfm2chat.tui.palette import ChatCommands
-from lfm2chat.tui.screens.help import HelpScreen, scope_of
+from lfm2chat.tui.screens.help import HelpScreen
 from lfm2chat.tui.screens.jump import JumpScreen, places_of
 from lfm2chat.tui.screens.settings import SettingsScreen
 from lfm2chat.tui.state import ChatState, ModelState
 from lfm2chat.tui.terminal import kept_title, modified_keys, redirect_native_stderr
+from lfm2chat.tui.widgets.keybar import scope_of
 
 QUIT_AGAIN_S = 2.0
 SAY_AGAIN_S = 10.0

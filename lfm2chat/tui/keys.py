@@ -225,20 +225,21 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "quit", ("ctrl+q",), "Quit", "Save everything and quit.", footer=True, aliases=("exit",)
     ),
-    Command("list_open", ("enter",), "Open", "Open the conversation.", scope="list"),
+    Command("list_open", ("enter",), "Open", "Open the conversation.", True, "list"),
     Command(
         "list_filter",
         ("slash",),
         "Filter",
         "Type words of the title, of tags, or of what was said; Esc shows all again.",
+        footer=True,
         scope="list",
     ),
-    Command("list_pin", ("p",), "Pin", "Keep it on top of the list, or no longer.", scope="list"),
-    Command("list_archive", ("a",), "Archive", "Take it out of the list.", scope="list"),
-    Command("list_tags", ("t",), "Tags", "Give it tags to find it by.", scope="list"),
-    Command("list_rename", ("r", "f2"), "Rename", "Give it another title.", scope="list"),
-    Command("list_delete", ("x", "delete"), "Delete", "Move it to the trash.", scope="list"),
-    Command("list_pane", ("o",), "New pane", "Open it in a pane of its own.", scope="list"),
+    Command("list_pin", ("p",), "Pin", "Keep it on top of the list, or no longer.", True, "list"),
+    Command("list_archive", ("a",), "Archive", "Take it out of the list.", True, "list"),
+    Command("list_tags", ("t",), "Tags", "Give it tags to find it by.", True, "list"),
+    Command("list_rename", ("r", "f2"), "Rename", "Give it another title.", True, "list"),
+    Command("list_delete", ("x", "delete"), "Delete", "Move it to the trash.", True, "list"),
+    Command("list_pane", ("o",), "New pane", "Open it in a pane of its own.", True, "list"),
     *_READING,
 )
 

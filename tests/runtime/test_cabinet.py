@@ -60,6 +60,14 @@ def test_too_long_a_tag_is_refused_at_once(store, cabinet):
         cabinet.set_tags(number, ["x" * 100])
 
 
+def test_a_conversation_begins_with_its_first_messages(cabinet, store):
+    number = _finished(store, "bread")
+    assert [one.text for one in cabinet.beginning(number, most=9)] == ["about bread", "done"]
+    assert [one.text for one in cabinet.beginning(number, most=1)] == ["about bread"]
+    with pytest.raises(ConversationNotFoundError):
+        cabinet.beginning(number + 1, most=1)
+
+
 def test_what_was_deleted_last_is_first_in_the_trash(store, cabinet):
     first, second = _finished(store, "first"), _finished(store, "second")
     store.trash_conversation(second).result()

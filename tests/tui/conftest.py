@@ -161,6 +161,9 @@ class ScriptedCabinet:
         everything = [*self._service.branches.values(), *self._service.aside.values()]
         return next(m for branch in everything for m in branch if m.id == message_id)
 
+    def beginning(self, conversation_id: int, *, most: int) -> list[Message]:
+        return self._service.messages(conversation_id)[:most]
+
     def archived(self) -> list[Conversation]:
         return [
             one

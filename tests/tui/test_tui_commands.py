@@ -3,6 +3,7 @@
 import pytest
 
 from lfm2chat.settings import read_settings
+from lfm2chat.tui.keymap import key_name
 from lfm2chat.tui.keys import COMMANDS
 from lfm2chat.tui.screens.regions import action_of
 
@@ -147,6 +148,10 @@ async def test_the_list_is_there_by_itself_where_there_is_room(app, service, wai
         assert "^q Quit" in keys
 
 
+def footer(app) -> str:
+    return str(app.chat.keybar.render())
+
+
 async def test_a_resize_shows_and_hides_the_list(app, service, wait):
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.model.phase == "ready")
@@ -236,6 +241,55 @@ async def test_a_click_on_a_key_of_the_footer_does_what_the_key_does(app, servic
         await wait(pilot, lambda: app.state.model.phase == "ready")
         place = next(p for p in app.chat.keybar._places if p[2].id == "help")
         await click(pilot, lambda: app.screen.query("#help"), "#keys", (place[0] + 3, 0))
+
+
+SIZES = [(60, 20), (80, 24), (120, 36), (200, 50)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_footer_shows_the_keys_of_the_list_while_it_has_the_focus(
+    app, service, wait, size
+):
+    one = service.store_conversation("one", ["a", "b"])
+    async with app.run_test(size=size) as pilot:
+        await opened(app, pilot, wait, one.id)
+        if size[0] < 100:
+            await pilot.press("f5")
+        app.chat.list.focus()
+        await wait(pilot, lambda: "p Pin" in footer(app))
+        keys = ["Enter Open", "/ Filter", "p Pin", "r Rename", "x Delete", "a Archive"]
+        keys += ["t Tags"] if size[0] > 60 else []
+        keys += ["o New pane"] if size[0] > 80 else []
+        assert sorted(footer(app).split("  ")) == sorted(keys)
+        assert len(footer(app)) <= app.chat.keybar.content_size.width
+        # The letters of the filter are text, and no keys.
+        await pilot.press("slash")
+        await wait(pilot, lambda: "F1 Help" in footer(app))
+        app.chat.list.focus()
+        await wait(pilot, lambda: "p Pin" in footer(app))
+        app.chat.prompt.area.focus()
+        await wait(pilot, lambda: "F1 Help" in footer(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_narrow_footer_keeps_what_a_reader_does_most_and_cuts_no_key(
+    app, service, wait, size
+):
+    one = service.store_conversation("one", ["a", "b"])
+    async with app.run_test(size=size) as pilot:
+        await opened(app, pilot, wait, one.id)
+        await pilot.press("f7")
+        await wait(pilot, lambda: "y Copy" in footer(app))
+        keys = footer(app).split("  ")
+        whole = {
+            f"{key_name(entry.keys[0])} {entry.label}"
+            for entry in COMMANDS
+            if entry.scope == "read" and entry.footer
+        }
+        assert set(keys) <= whole
+        assert len(footer(app)) <= app.chat.keybar.content_size.width
+        assert {"Esc Prompt", "y Copy", "e Edit", "r Again", "q Quote", "f Fork"} <= set(keys)
+        assert size[0] < 200 or set(keys) == whole
 
 
 async def test_a_service_that_cannot_start_ends_the_app_with_its_code(app, service):

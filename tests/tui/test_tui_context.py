@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from textual.content import Content
 
 from lfm2chat.chat.attachments import Attachment
 from lfm2chat.chat.shares import ContextMap, Share
@@ -10,6 +11,7 @@ from lfm2chat.chat.turns import Message, MessageStatus, Role
 from lfm2chat.runtime.events import SummaryMade, SummaryProgress, TurnFinished
 from lfm2chat.settings import read_settings
 from lfm2chat.tui.context import Kind, bar, parts, totals
+from lfm2chat.tui.widgets.phrases import rows_of
 
 FOUND = ContextMap(
     system_tokens=10,
@@ -50,6 +52,14 @@ def test_what_is_seen_is_kept_and_is_free_make_up_the_limit():
     assert [row.text for row in rows if row.kind is Kind.FILE] == ["notes.md"]
     assert rows[-4].text == "what is typed"
     assert [row.seen for row in rows if row.kind is Kind.QUESTION] == [False, True, True]
+
+
+@pytest.mark.parametrize("width", [1, 9, 10, 24, 25, 200])
+def test_no_entry_of_the_legend_is_broken_and_no_row_is_too_wide(width):
+    entries = ["free 380", "kept for the answer 512", "日本 7"]
+    rows = rows_of([Content(entry) for entry in entries], width, "   ")
+    assert [entry for row in rows for entry in row.plain.split("   ")] == entries
+    assert all(row.cell_length <= width for row in rows if "   " in row.plain)
 
 
 def test_a_summary_is_a_part_of_its_own():

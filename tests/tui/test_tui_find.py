@@ -69,3 +69,53 @@ async def test_a_hit_in_a_folded_thought_unfolds_it(app, service, wait):
         view = app.chat.transcript.shown[-1]
         await wait(pilot, lambda: not view.thought.folded)
         await wait(pilot, lambda: count(app) == "1/1")
+
+
+BOTH = "<think>\nthe needle\n</think>\n\nno needle"
+
+
+async def test_typing_unfolds_no_thought_while_the_answer_has_what_is_looked_for(
+    app, service, wait
+):
+    service.store_conversation("x", ["q", BOTH])
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: len(app.chat.transcript.shown) == 2)
+        view = app.chat.transcript.shown[-1]
+        await pilot.press("ctrl+f", *"needle")
+        await wait(pilot, lambda: count(app) == "2/2")
+        await pilot.pause(0.1)
+        assert view.thought.folded
+        # Whoever goes there sees it, until nothing is looked for any more.
+        await pilot.press("enter")
+        await wait(pilot, lambda: count(app) == "1/2" and not view.thought.folded)
+        await pilot.press("enter")
+        await wait(pilot, lambda: count(app) == "2/2")
+        assert not view.thought.folded
+        await pilot.press("escape")
+        await wait(pilot, lambda: view.thought.folded)
+
+
+async def test_a_thought_is_folded_again_when_what_is_typed_is_not_in_it(app, service, wait):
+    service.store_conversation("x", ["q", "<think>\nthe needle\n</think>\n\nno"])
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: len(app.chat.transcript.shown) == 2)
+        view = app.chat.transcript.shown[-1]
+        await pilot.press("ctrl+f", *"need")
+        await wait(pilot, lambda: not view.thought.folded)
+        await pilot.press("y")
+        await wait(pilot, lambda: count(app) == "nothing" and view.thought.folded)
+
+
+async def test_a_thought_that_the_user_unfolded_stays_so_when_find_closes(app, service, wait):
+    service.store_conversation("x", ["q", BOTH])
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: len(app.chat.transcript.shown) == 2)
+        view = app.chat.transcript.shown[-1]
+        await pilot.press("f7", "right", "enter")
+        await wait(pilot, lambda: not view.thought.folded)
+        # What is seen is gone to while one types.
+        await pilot.press("ctrl+f", *"needle")
+        await wait(pilot, lambda: count(app) == "1/2")
+        await pilot.press("escape")
+        await wait(pilot, lambda: app.chat.prompt.area.has_focus)
+        assert not view.thought.folded

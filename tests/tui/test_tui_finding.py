@@ -13,7 +13,7 @@ from lfm2chat.tui import listing
 from lfm2chat.tui.screens.put_away import PutAwayScreen
 from lfm2chat.tui.screens.search import SearchScreen
 from lfm2chat.tui.screens.tags import TagsScreen, completed
-from lfm2chat.tui.widgets.found import by_conversation, preview, snippet
+from lfm2chat.tui.widgets.found import by_conversation, preview, snippet, snippet_around
 
 NOON = datetime(2026, 3, 10, 12).astimezone().timestamp()
 HOUR = 3600.0
@@ -90,6 +90,35 @@ def test_a_snippet_is_one_line_and_never_markup():
     assert [span.start for span in content.spans if "bold" in str(span.style)] == [7]
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (8, "…bake ei"),
+        (21, "…six bake eight nine "),
+        (30, "…five six bake eight nine ten "),
+        (60, "one two three four five six bake eight nine ten eleven"),
+    ],
+)
+def test_what_was_found_stands_in_the_middle_of_a_snippet_that_is_cut(width, shown):
+    pieces = (
+        Piece("one two three four five six ", False), Piece("bake", True),
+        Piece(" eight nine ten eleven", False),
+    )  # fmt: skip
+    content = snippet_around(pieces, width)[:width]
+    assert content.plain == shown
+    at = shown.index("bake")
+    marked = [(span.start, span.end) for span in content.spans if "bold" in str(span.style)]
+    assert marked == [(at, at + 4)]
+
+
+def test_a_snippet_that_ends_with_what_was_found_fills_its_row():
+    pieces = (Piece("one two three four five six ", False), Piece("bake", True))
+    assert snippet_around(pieces, 20).plain == "…four five six bake"
+    assert snippet_around(pieces, 40).plain == "one two three four five six bake"
+    wide = (Piece("日本" * 9, False), Piece("焼く", True))
+    assert snippet_around(wide, 11).plain == "…本日本焼く"
+
+
 def test_hits_stand_with_their_conversation_in_the_order_of_the_best():
     hits = [Hit(number, "t", number * 10, Role.USER, 0.0, ()) for number in (2, 1, 2)]
     assert [[hit.conversation_id for hit in group] for group in by_conversation(hits)] == [
@@ -130,7 +159,9 @@ async def test_typing_in_the_list_filters_titles_then_messages_and_esc_shows_all
         assert app.chat.filter.value == "bread"
         await wait(pilot, lambda: "in messages:" in _titles(app))
         assert _titles(app) == ["Stars", "Bread", "in messages:", "Baking"]
-        assert _lines(app)[3].splitlines()[1].strip() == "how long does bread bake?"
+        # Of a text that is wider than the list the word that was typed is seen.
+        said = "how long does bread bake?" if size[0] > 80 else "…does bread bake?"
+        assert _lines(app)[3].splitlines()[1].strip() == said
         await pilot.press("escape")
         await wait(pilot, lambda: len(_titles(app)) == 3)
         assert app.focused is app.chat.list
@@ -280,6 +311,21 @@ async def test_search_shows_places_by_conversation_and_opens_one(app, service, w
         await pilot.press("ctrl+s")
         await wait(pilot, lambda: isinstance(app.screen, SearchScreen))
         assert app.screen.query_one("#search-input").value == "bread"
+
+
+async def test_beside_a_title_stands_how_its_conversation_begins(app, service, wait):
+    said = [f"message {number} [/b]" for number in range(9)]
+    said[1] = f"<think>a thought</think>{said[1]}"
+    service.store_conversation("Bread", said)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await wait(pilot, lambda: app.state.shown > 0)
+        await pilot.press("ctrl+s", *"bread")
+        shown = app.screen.query_one("#search-message")
+        await wait(pilot, lambda: "message 0" in str(shown.render()))
+        told = str(shown.render())
+        assert told.startswith("you\nmessage 0 [/b]\n\nanswer\nmessage 1 [/b]\n\nyou\n")
+        assert "message 5" in told
+        assert "message 6" not in told
 
 
 async def test_a_place_in_another_branch_is_shown_in_that_branch(app, service, wait):

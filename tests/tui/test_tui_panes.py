@@ -1,8 +1,12 @@
 """Several conversations on one screen, and one prompt for all of them."""
 
+from dataclasses import replace
+
 import pytest
 
-from lfm2chat.tui.difference import difference
+from lfm2chat.chat.turns import Message, MessageStatus, Role
+from lfm2chat.spec import SamplingParams
+from lfm2chat.tui.difference import difference, telling_apart
 
 SIZES = [(80, 24), (120, 36)]
 
@@ -187,6 +191,23 @@ def test_parts_of_a_difference_join_to_the_whole_texts():
     assert "".join(part.text for part in left) == "a red  wine, cold"
     assert "".join(part.text for part in right) == "a white wine, cold!"
     assert [part.text.strip() for part in right if part.own] == ["white", "!"]
+
+
+def test_two_answers_of_one_model_are_told_apart_by_what_differs():
+    one = Message(
+        1, 1, None, Role.ASSISTANT, "a red drink", MessageStatus.DONE, 0.0, model="guide",
+        sampling=SamplingParams(), seed=7,
+    )  # fmt: skip
+    hot = replace(one, sampling=SamplingParams(temperature=0.9, stop=("a",)), seed=8)
+    assert telling_apart(one, hot) == ("temperature 0.3 · stop none", "temperature 0.9 · stop a")
+    assert telling_apart(one, replace(one, seed=8)) == ("seed 7", "seed 8")
+    # The seed that is asked for is that of the answer, or none.
+    asked = replace(one, sampling=SamplingParams(seed=7))
+    assert telling_apart(one, asked) == ("", "")
+    shorter = replace(one, sampling=None, text="drink")
+    assert telling_apart(one, shorter) == ("3 words", "1 word")
+    # Models tell apart by their names; seeds draw other tokens for each anyway.
+    assert telling_apart(one, replace(one, model="other", seed=8)) == ("", "")
 
 
 async def test_a_model_is_chosen_for_one_pane_alone_where_there_are_several(app, service, wait):

@@ -5,6 +5,7 @@ import threading
 import pytest
 from textual.events import Key, Paste
 
+from lfm2chat.chat.attachments import Attachment
 from lfm2chat.tui.app import Lfm2ChatApp
 from lfm2chat.tui.commands.prompting import DRAFT_DELAY_S
 from lfm2chat.tui.widgets.editor import LONGEST_EDIT
@@ -100,6 +101,33 @@ async def test_a_megabyte_becomes_a_chip_and_is_sent_whole(app, service, wait, t
 def laid_out(app):
     """The chips that have their place on the screen."""
     return [chip for chip in app.screen.query(".chip") if chip.is_attached and chip.region.area]
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 36), (200, 50)])
+async def test_what_files_cost_and_their_crosses_are_seen_however_long_their_names_are(
+    app, service, wait, size
+):
+    names = ("a/folder/with/a-long-name.md", "日本語の名前.txt")
+    files = tuple(Attachment(name, "flour\n" * 90) for name in names)
+    async with app.run_test(size=size) as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        chips = app.chat.prompt.chips
+        chips.replace(files)
+        await wait(pilot, lambda: len(laid_out(app)) == 2)
+        for file in files:
+            chips.cost(file, 12_345)
+        await wait(pilot, lambda: all("tok  ✕" in str(one.render()) for one in laid_out(app)))
+
+        def whole():
+            needed = [2 + chip.render().cell_length for chip in laid_out(app)]
+            return needed == [chip.region.width for chip in laid_out(app)]
+
+        await wait(pilot, lambda: whole() and not chips.max_scroll_x)
+        for chip, name in zip(laid_out(app), names, strict=True):
+            assert chip.region in chips.region
+            shown = str(chip.render()).partition(" · ")[0]
+            assert name.startswith(shown.removesuffix("…"))
+            assert len(shown) >= 3
 
 
 async def test_a_chip_goes_with_a_click_or_with_backspace(app, service, wait, click):

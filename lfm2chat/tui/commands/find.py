@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Mapping, Sequence
 
 from textual import on, work
 
+from lfm2chat.chat.text import safe
 from lfm2chat.chat.thoughts import parts
 from lfm2chat.chat.turns import MessageStatus
 from lfm2chat.tui.matching import Hit, find, pattern_of
 from lfm2chat.tui.screens.base import ChatBase
+from lfm2chat.tui.widgets.answer_view import AnswerView
 from lfm2chat.tui.widgets.findbar import FindBar
 from lfm2chat.tui.widgets.reading import ReadingTranscript
 
@@ -64,12 +68,20 @@ class FindCommands(ChatBase):
             self.findbar.show_count(0, 0)
             return
         texts = self._texts(transcript)
-        self._hits = tuple(await asyncio.to_thread(lambda: find(map(_searchable, texts), pattern)))
+        self._hits, in_thoughts = await asyncio.to_thread(_found, texts, pattern)
         transcript.mark_hits(pattern)
+        # While one types no thought is unfolded, unless there is nothing else to show.
+        seen = self._hits_outside(_folded(transcript, in_thoughts)) or range(len(self._hits))
         first = transcript.first_in_view()
-        after = (at for at, hit in enumerate(self._hits) if hit.message >= first)
-        self._hit = next(after, len(self._hits) - 1) if self._hits else None
+        after = (at for at in seen if self._hits[at].message >= first)
+        self._hit = next(after, seen[-1]) if self._hits else None
         self._show_hit()
+
+    def _hits_outside(self, thoughts: Mapping[int, int]) -> list[int]:
+        """Which hits are in none of ``thoughts``: those are the first so many of a message."""
+        return [
+            at for at, hit in enumerate(self._hits) if hit.number >= thoughts.get(hit.message, 0)
+        ]
 
     def _texts(self, transcript: ReadingTranscript) -> list[str]:
         texts = []
@@ -88,7 +100,28 @@ class FindCommands(ChatBase):
             await self.transcript.show_hit(hit.message, hit.number)
 
 
-def _searchable(text: str) -> str:
-    """The text as it is drawn: without the tags of a thought."""
-    taken = parts(text)
-    return f"{taken.thought}\n{taken.answer}" if taken.has_thought else text
+def _found(
+    texts: Sequence[str], pattern: re.Pattern[str]
+) -> tuple[tuple[Hit, ...], dict[int, int]]:
+    """Every hit in the texts as they are drawn, without the tags of a thought; and how many of a
+    message's are in its thought.
+    """
+    drawn, in_thoughts = [], {}
+    for message, text in enumerate(texts):
+        taken = parts(text)
+        if taken.has_thought:
+            in_thoughts[message] = sum(1 for _ in pattern.finditer(safe(taken.thought)))
+        drawn.append(f"{taken.thought}\n{taken.answer}" if taken.has_thought else text)
+    return tuple(find(drawn, pattern)), in_thoughts
+
+
+def _folded(transcript: ReadingTranscript, in_thoughts: Mapping[int, int]) -> dict[int, int]:
+    """Of ``in_thoughts`` what is not unfolded."""
+    unfolded = {
+        view.message.id
+        for view in transcript.shown
+        if isinstance(view, AnswerView) and view.message is not None
+        if view.thought is not None and not view.thought.folded
+    }
+    messages = transcript.messages
+    return {at: count for at, count in in_thoughts.items() if messages[at].id not in unfolded}

@@ -26,7 +26,6 @@ from lfm2chat.tui.widgets.editor import fits_editor
 from lfm2chat.tui.widgets.message import MessageView
 from lfm2chat.tui.widgets.passages import Passage, code_blocks
 from lfm2chat.tui.widgets.prompt import Prompt
-from lfm2chat.tui.widgets.reading import ReadingTranscript
 
 # What a file is called that nothing else gives a name to.
 NAME = "answer"
@@ -57,11 +56,6 @@ class ReadingCommands(ChatBase):
     def action_leave_reading(self) -> None:
         """Back to the prompt; what is in view stays."""
         self.prompt.area.focus()
-
-    @on(ReadingTranscript.ReadingChanged)
-    def _show_reading_keys(self, event: ReadingTranscript.ReadingChanged) -> None:
-        event.stop()
-        self.keybar.show_scope("read" if event.reading else "app")
 
     # --- walking --------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from lfm2chat.runtime.models import ModelEntry
 from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.tui import wording
 from lfm2chat.tui.widgets.foreign import ForeignText
-from lfm2chat.tui.widgets.keyhints import KeyHints
+from lfm2chat.tui.widgets.phrases import Hint
 
 
 class YesScreen(ModalScreen[bool]):
@@ -65,7 +65,7 @@ class DownloadScreen(YesScreen):
                 "meanwhile; nothing that you write is sent.",
                 classes="confirm-note",
             )
-            yield KeyHints(("enter", "downloads it"), ("escape", "leaves"))
+            yield Hint(keys=[("enter", "downloads it"), ("escape", "leaves")])
 
 
 class RemoveScreen(YesScreen):
@@ -84,7 +84,7 @@ class RemoveScreen(YesScreen):
                 "Conversations stay.",
                 classes="confirm-line",
             )
-            yield KeyHints(("enter", "removes it"), ("escape", "leaves"))
+            yield Hint(keys=[("enter", "removes it"), ("escape", "leaves")])
 
 
 class DeleteForeverScreen(YesScreen):
@@ -122,4 +122,4 @@ def _last_question(title: str, what: str) -> ComposeResult:
             "in what the model kept. Nothing brings it back.",
             classes="confirm-line",
         )
-        yield KeyHints(("enter", "deletes for ever"), ("escape", "leaves"))
+        yield Hint(keys=[("enter", "deletes for ever"), ("escape", "leaves")])

@@ -16,6 +16,7 @@ from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Message
 from lfm2chat.tui.context import Kind, Part, bar, parts, totals
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
+from lfm2chat.tui.widgets.phrases import Phrases
 from lfm2chat.tui.wording import SUMMARISED, UNSEEN
 
 STYLES = {
@@ -71,7 +72,7 @@ class ContextScreen(ModalScreen[str | None]):
             title = f"Context · {found.prompt_tokens} of {found.limit} tokens"
             yield Static(Content(title), classes="card-title", markup=False)
             yield self._bar
-            yield Static(self._legend(), id="context-legend", markup=False)
+            yield Phrases(self._legend(), between="   ", id="context-legend")
             with VerticalScroll(id="context-rows"):
                 yield Static(Content("\n").join(self._rows()), markup=False)
                 if found.summary:
@@ -113,11 +114,11 @@ class ContextScreen(ModalScreen[str | None]):
             Content.assemble(*((CELLS[kind] * count, STYLES[kind]) for kind, count in cells))
         )
 
-    def _legend(self) -> Content:
-        pieces: list[str | tuple[str, str]] = []
-        for kind, tokens in totals(self._parts).items():
-            pieces += [(f"{CELLS[kind]} ", STYLES[kind]), f"{kind.value} {tokens}   "]
-        return Content.assemble(*pieces)
+    def _legend(self) -> list[Content]:
+        return [
+            Content.assemble((f"{CELLS[kind]} ", STYLES[kind]), f"{kind.value} {tokens}")
+            for kind, tokens in totals(self._parts).items()
+        ]
 
     def _rows(self) -> list[Content]:
         rows, unseen = [], False

@@ -17,7 +17,7 @@ from textual.widgets import Static
 from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Message
 from lfm2chat.tui import wording
-from lfm2chat.tui.difference import Part, difference
+from lfm2chat.tui.difference import Part, difference, telling_apart
 from lfm2chat.tui.widgets.foreign import cut_for_view, foreign
 
 NAME_LENGTH = 40
@@ -39,9 +39,10 @@ class DifferenceScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="card", id="difference"):
             with Horizontal():
-                for answer, text in zip(self._answers, self._texts, strict=True):
+                apart = telling_apart(*self._answers)
+                for answer, own, text in zip(self._answers, apart, self._texts, strict=True):
                     with VerticalScroll(classes="side"):
-                        yield Static(_heading(answer), classes="card-title", markup=False)
+                        yield Static(_heading(answer, own), classes="card-title", markup=False)
                         yield text
             yield Static(Content("Esc closes"), classes="card-hint", markup=False)
 
@@ -57,11 +58,13 @@ class DifferenceScreen(ModalScreen[None]):
             text.update(_marked(parts))
 
 
-def _heading(answer: Message) -> Content:
-    details = wording.stats(answer)
+def _heading(answer: Message, own: str) -> Content:
+    """The model and what only this answer has; below them what was measured."""
+    name = foreign(one_line(answer.model or "assistant", NAME_LENGTH))
     return Content.assemble(
-        foreign(one_line(answer.model or "assistant", NAME_LENGTH)), (f"  {details}", "$muted")
-    )
+        name, foreign(f"  {own}" if own else "", "$foreground"),
+        "\n", (wording.stats(answer), "$muted"),
+    )  # fmt: skip
 
 
 def _marked(parts: Sequence[Part]) -> Content:

@@ -10,25 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from lfm2chat.tui.help_text import help_text
 from lfm2chat.tui.keymap import keymap_of
-from lfm2chat.tui.keys import COMMANDS
-
-
-def scope_of(focused: Widget | None) -> str:
-    """The scope of the commands for a widget: that of the region which it is in, by its
-    ``SCOPE`` or its id.
-    """
-    scopes = {command.scope for command in COMMANDS}
-    if focused is not None:
-        for node in focused.ancestors_with_self:
-            scope = getattr(node, "SCOPE", node.id)
-            if scope in scopes:
-                return str(scope)
-    return "app"
 
 
 class HelpScreen(ModalScreen[None]):

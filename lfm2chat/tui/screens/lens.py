@@ -27,6 +27,7 @@ from lfm2chat.tui.lens import (
 )
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
 from lfm2chat.tui.widgets.lens_text import LensText
+from lfm2chat.tui.widgets.phrases import Hint, Phrases
 
 BAR_CELLS = 12
 
@@ -63,7 +64,7 @@ class LensScreen(ModalScreen[BranchFrom | None]):
         self._text = LensText(tokens)
         self._about = Static("", id="lens-about", markup=False)
         self._others = OptionList(id="lens-others", markup=False, compact=True)
-        self._legend = Static("", id="lens-legend", markup=False)
+        self._legend = Phrases((), between="", id="lens-legend")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="card", id="lens"):
@@ -74,13 +75,9 @@ class LensScreen(ModalScreen[BranchFrom | None]):
             yield self._legend
             yield self._about
             yield self._others
-            yield Static(
-                Content(
-                    "← → token · j k row · n p next doubt · m colours · ↑ ↓ other token · "
-                    "Enter goes on from it · Esc closes"
-                ),
-                classes="card-hint",
-                markup=False,
+            yield Hint(
+                "← → token · j k row · n p next doubt · m colours · ↑ ↓ other token · "
+                "Enter goes on from it · Esc closes"
             )
 
     def on_mount(self) -> None:
@@ -133,8 +130,9 @@ class LensScreen(ModalScreen[BranchFrom | None]):
         self._others.highlighted = 0 if token.alternatives else None
 
     def _show_legend(self) -> None:
-        parts = [(f" {tone.meaning} ", tone.style or "$muted") for tone in TONES]
-        self._legend.update(Content.assemble((f"{self._measure.value}:  ", "$muted"), *parts))
+        tones = [Content.styled(f" {tone.meaning} ", tone.style or "$muted") for tone in TONES]
+        name = Content.styled(f"{self._measure.value}:  ", "$muted")
+        self._legend.show([name + tones[0], *tones[1:]])
 
     @on(OptionList.OptionSelected)
     def _choose(self, event: OptionList.OptionSelected) -> None:

@@ -19,6 +19,7 @@ from lfm2chat.chat.text import one_line
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.tui.choices import Choice, Chosen, Deleted, Edited, Kept, Renamed, Row
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
+from lfm2chat.tui.widgets.phrases import Hint
 
 NAME_LENGTH = 60
 DETAILS_LENGTH = 120
@@ -66,11 +67,7 @@ class ListingScreen(ModalScreen[Choice | None]):
             yield Static(Content(self._title), classes="card-title", markup=False)
             yield self._list
             yield self._note
-            yield Static(
-                Content(f"Enter uses it · s {self._keep} · {changes}x deletes · Esc leaves"),
-                classes="card-hint",
-                markup=False,
-            )
+            yield Hint(f"Enter uses it · s {self._keep} · {changes}x deletes · Esc leaves")
 
     def on_mount(self) -> None:
         self._fill()

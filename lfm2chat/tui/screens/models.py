@@ -27,7 +27,7 @@ from lfm2chat.runtime.recommend import Prospect
 from lfm2chat.tui import wording
 from lfm2chat.tui.screens.ask import AskScreen
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
-from lfm2chat.tui.widgets.keyhints import KeyHints
+from lfm2chat.tui.widgets.phrases import Hint
 
 NAME_LENGTH = 60
 REFRESH_S = 0.5
@@ -101,12 +101,14 @@ class ModelsScreen(ModalScreen[Choice | None]):
             yield Static(Content("Models"), classes="card-title", markup=False)
             yield OptionList(id="model-list", markup=False, compact=True)
             yield self._note
-            yield KeyHints(
-                ("enter", "chooses"),
-                ("v", "verifies"),
-                ("x", "removes"),
-                ("a", "adds a folder"),
-                ("escape", "leaves"),
+            yield Hint(
+                keys=[
+                    ("enter", "chooses"),
+                    ("v", "verifies"),
+                    ("x", "removes"),
+                    ("a", "adds a folder"),
+                    ("escape", "leaves"),
+                ]
             )
 
     async def on_mount(self) -> None:
@@ -119,7 +121,7 @@ class ModelsScreen(ModalScreen[Choice | None]):
             entries = await asyncio.to_thread(self._read)
             prospects = await asyncio.to_thread(self._downloads.prospects)
         except Lfm2ChatError as error:
-            self._note.show(f"{error}\n{error.hint}")
+            self._say(f"{error}\n{error.hint}")
             return
         options = self.query_one(OptionList)
         options.clear_options()
@@ -162,7 +164,7 @@ class ModelsScreen(ModalScreen[Choice | None]):
             return
         if entry.borrowed:
             whose = "part of lfm2chat" if entry.builtin else f"not ours to delete: {entry.folder}"
-            self._note.show(f"{entry.name} is {whose}.")
+            self._say(f"{entry.name} is {whose}.")
         else:
             self.dismiss(Remove(entry))
 
@@ -172,19 +174,19 @@ class ModelsScreen(ModalScreen[Choice | None]):
         choice = self._highlighted()
         entry = self._entries.get(choice.name) if isinstance(choice, Use) else None
         if entry is None or entry.builtin:
-            self._note.show("Verify is for models on this disk; the guide is part of lfm2chat.")
+            self._say("Verify is for models on this disk; the guide is part of lfm2chat.")
             return
 
         def tell(share: float) -> None:
-            self._note.show(f"{entry.name}: reading every byte, {int(100 * share)} %")
+            self._say(f"{entry.name}: reading every byte, {int(100 * share)} %")
 
         report = _by_share(lambda share: self.call_later(tell, share), entry.size_bytes)
         try:
             checked = await asyncio.to_thread(self._downloads.verify, entry.name, report)
         except Lfm2ChatError as error:
-            self._note.show(f"{error}\n{error.hint}")
+            self._say(f"{error}\n{error.hint}")
             return
-        self._note.show(f"{entry.name}: {wording.checked(checked)}")
+        self._say(f"{entry.name}: {wording.checked(checked)}")
 
     @work(exclusive=True, group="add", exit_on_error=False)
     async def action_add(self) -> None:
@@ -196,9 +198,14 @@ class ModelsScreen(ModalScreen[Choice | None]):
         try:
             name = await asyncio.to_thread(self._downloads.add, Path(path))
         except Lfm2ChatError as error:
-            self._note.show(f"{error}\n{error.hint}")
+            self._say(f"{error}\n{error.hint}")
             return
         await self._fill(name)
+
+    def _say(self, text: str) -> None:
+        """Say something below the list; an empty text takes up no row."""
+        self._note.show(text)
+        self._note.display = bool(text)
 
     def _highlighted(self) -> Choice | None:
         option = self.query_one(OptionList).highlighted_option
@@ -259,7 +266,7 @@ class ModelsScreen(ModalScreen[Choice | None]):
             card = find_card(choice.name)
             where = "" if entry.builtin else f"\nin {entry.folder}"
             note = (wording.card(card) if card is not None else "") + where
-        self._note.show(note)
+        self._say(note)
 
     @on(OptionList.OptionSelected)
     def _choose(self, event: OptionList.OptionSelected) -> None:

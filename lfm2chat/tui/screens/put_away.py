@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static, Tab, Tabs
+from textual.widgets import OptionList, Tab, Tabs
 from textual.widgets.option_list import Option
 
 from lfm2chat.chat.text import one_line
@@ -22,6 +22,7 @@ from lfm2chat.tui import wording
 from lfm2chat.tui.desk import Desk
 from lfm2chat.tui.screens.confirm import DeleteForeverScreen, EmptyTrashScreen
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
+from lfm2chat.tui.widgets.phrases import Hint
 
 TITLE_LENGTH = 80
 TRASH, ARCHIVE = "trash", "archive"
@@ -49,7 +50,7 @@ class PutAwayScreen(ModalScreen[int | None]):
         self._first = first
         self._entries: dict[str, list[Conversation]] = {TRASH: [], ARCHIVE: []}
         self._note = ForeignText("looking …", id="away-note")
-        self._hint = Static("", classes="card-hint", markup=False)
+        self._hint = Hint()
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="card", id="away"):
@@ -100,7 +101,7 @@ class PutAwayScreen(ModalScreen[int | None]):
         empty = "The trash is empty." if self.place == TRASH else "Nothing is archived."
         self._note.show("" if self.entries else empty)
         self._note.display = not self.entries
-        self._hint.update(Content(HINTS[self.place]))
+        self._hint.say(HINTS[self.place])
 
     def _line(self, one: Conversation) -> Content:
         since = one.trashed_at if self.place == TRASH else one.archived_at

@@ -129,6 +129,7 @@ class ChatRegions(Screen[None]):
     async def on_mount(self) -> None:
         self._prefer_chosen_keys()
         self._lay_out()
+        self.watch(self, "focused", self.keybar.show_focus)
 
     @property
     def transcript(self) -> ReadingTranscript:

@@ -18,14 +18,13 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from lfm2chat.chat.text import one_line
-from lfm2chat.chat.turns import Role
 from lfm2chat.errors import Lfm2ChatError
 from lfm2chat.runtime.cabinet import MOST_FOUND, Cabinet
 from lfm2chat.store.query import FILTERS
 from lfm2chat.store.search import Hit, Piece
 from lfm2chat.tui import wording
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
-from lfm2chat.tui.widgets.found import by_conversation, preview, snippet
+from lfm2chat.tui.widgets.found import SPEAKERS, beginning, by_conversation, preview, snippet
 
 # A pause in the typing of this length is when the store is asked.
 DEBOUNCE_S = 0.15
@@ -33,7 +32,8 @@ LONGEST_QUERY = 400
 TITLE_LENGTH = 80
 # From this width on the message stands beside the list.
 PREVIEW_WIDTH = 120
-SPEAKERS = {Role.USER: "you", Role.ASSISTANT: "answer", Role.SYSTEM: "system", Role.TOOL: "tool"}
+# So many messages of a conversation stand beside its title.
+FIRST_MESSAGES = 6
 HELP = f'All words; "in quotes" a phrase; begin*. Filters: {" ".join(FILTERS)}'
 
 
@@ -168,16 +168,21 @@ class SearchScreen(ModalScreen[Found | None]):
 
     @work(exclusive=True, group="preview", exit_on_error=False)
     async def _read(self, hit: Hit) -> None:
-        """Show the message beside the list. One that is gone by now leaves the place empty."""
-        content = Content("")
-        if hit.message_id is not None:
-            try:
-                message = await asyncio.to_thread(self._cabinet.message, hit.message_id)
-                content = preview(message.text, hit.snippet)
-            except Lfm2ChatError as error:
-                content = foreign(str(error), "$muted")
+        """Show beside the list the message, or for a title how its conversation begins. What is
+        gone by now is told.
+        """
+        try:
+            content = await asyncio.to_thread(self._told_of, hit)
+        except Lfm2ChatError as error:
+            content = foreign(str(error), "$muted")
         self.query_one("#search-message", Static).update(content)
         self.query_one("#search-preview").scroll_home(animate=False)
+
+    def _told_of(self, hit: Hit) -> Content:
+        """What stands beside a place. Reads the disk."""
+        if hit.message_id is not None:
+            return preview(self._cabinet.message(hit.message_id).text, hit.snippet)
+        return beginning(self._cabinet.beginning(hit.conversation_id, most=FIRST_MESSAGES))
 
     @on(Input.Submitted)
     def _open_highlighted(self, event: Input.Submitted) -> None:

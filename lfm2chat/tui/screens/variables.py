@@ -9,12 +9,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from lfm2chat.chat.text import safe
 from lfm2chat.tui.widgets.foreign import ForeignText
+from lfm2chat.tui.widgets.phrases import Hint
 
 
 class VariablesScreen(ModalScreen[dict[str, str] | None]):
@@ -36,11 +36,7 @@ class VariablesScreen(ModalScreen[dict[str, str] | None]):
                     with Horizontal(classes="variable"):
                         yield ForeignText(name, classes="variable-name")
                         yield field
-            yield Static(
-                Content("Enter goes on, at the last one it inserts the prompt · Esc leaves"),
-                classes="card-hint",
-                markup=False,
-            )
+            yield Hint("Enter goes on, at the last one it inserts the prompt · Esc leaves")
 
     def action_leave(self) -> None:
         """Close and insert nothing."""

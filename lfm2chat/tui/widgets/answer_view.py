@@ -157,11 +157,13 @@ class AnswerView(MessageView):
             if pattern is not None:
                 in_thought = sum(1 for _ in pattern.finditer(safe(self._splitter.thought)))
             self.thought.find(pattern, number)
+            if not in_thought:
+                self.thought.fold_again()
         if pattern is None or number is None:
             self.answer.find(None if pattern is None else Hits(pattern))
             return None
         if self.thought is not None and number < in_thought:
-            self.thought.fold(False)
+            self.thought.unfold_for_hit()
             self.answer.find(Hits(pattern))
             return self.thought.top + self.thought.row_of(pattern, number)
         place = place_of(self.answer.text_lines, pattern, number - in_thought)

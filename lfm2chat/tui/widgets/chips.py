@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from textual.containers import HorizontalScroll
 from textual.content import Content
@@ -16,6 +16,10 @@ from lfm2chat.tui.widgets.foreign import foreign
 from lfm2chat.tui.wording import size, tokens
 
 LONGEST_NAME = 40
+# Cells that stay of a name where the row is short: first with the sizes, then without.
+SHORTENED, SHORTEST = 10, 5
+# A chip's padding, and the cell behind it.
+AROUND = 3
 
 
 class Chip(Static):
@@ -31,17 +35,39 @@ class Chip(Static):
     def __init__(self, file: Attachment) -> None:
         self.file = file
         self.counted = False
+        self._cost = ""
+        self._called = foreign(one_line(file.label, LONGEST_NAME))
         self._length = size(len(file.text.encode("utf-8", errors="replace")))
-        super().__init__(self._label(), classes="chip", markup=False)
+        super().__init__(self._label(LONGEST_NAME), classes="chip", markup=False)
 
     def cost(self, count: int) -> None:
         """Say how many tokens the file takes."""
         self.counted = True
-        self.update(self._label(f" · {tokens(count)}"))
+        self._cost = f" · {tokens(count)}"
 
-    def _label(self, cost: str = "") -> Content:
-        name = foreign(one_line(self.file.label, LONGEST_NAME))
-        return Content.assemble(name, f" · {self._length}{cost}", ("  ✕", "$muted"))
+    @property
+    def name_length(self) -> int:
+        """What its whole name takes, in cells."""
+        return self._called.cell_length
+
+    def length(self, *, sized: bool) -> int:
+        """What it takes beside its name, in cells; ``sized`` with the size of the file."""
+        return AROUND + self._beside(sized=sized).cell_length
+
+    def fit(self, longest: int, *, sized: bool) -> None:
+        """Show at most ``longest`` cells of the name, and the size if ``sized``."""
+        self.update(self._label(longest, sized=sized))
+
+    def _label(self, longest: int, *, sized: bool = True) -> Content:
+        name = self._called
+        if longest < name.cell_length:
+            # Of a wide letter that would be cut in two a blank stays.
+            name = Content.assemble(name.truncate(max(0, longest - 1)).rstrip(), "…")
+        return Content.assemble(name, self._beside(sized=sized))
+
+    def _beside(self, *, sized: bool) -> Content:
+        length = f" · {self._length}" if sized or not self.counted else ""
+        return Content.assemble(length, self._cost, ("  ✕", "$muted"))
 
     def on_click(self, event: Click) -> None:
         event.stop()
@@ -49,7 +75,9 @@ class Chip(Static):
 
 
 class Chips(HorizontalScroll):
-    """A row of chips, hidden while there is none; what does not fit is scrolled to."""
+    """A row of chips, hidden while there is none. Where it is short names are cut and sizes go;
+    what does not fit even so is scrolled to.
+    """
 
     def __init__(self) -> None:
         super().__init__(id="chips", can_focus=False)
@@ -74,6 +102,7 @@ class Chips(HorizontalScroll):
         self._shown += added
         self.mount(*added)
         self.display = bool(self._shown)
+        self._fit()
         if added:
             self.call_after_refresh(self.scroll_end, animate=False)
 
@@ -93,6 +122,7 @@ class Chips(HorizontalScroll):
         self._shown.remove(chip)
         chip.remove()
         self.display = bool(self._shown)
+        self._fit()
         return True
 
     def cost(self, file: Attachment, count: int) -> None:
@@ -100,3 +130,31 @@ class Chips(HorizontalScroll):
         for chip in self._shown:
             if chip.file is file:
                 chip.cost(count)
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """Let the chips be as long as there is room for: what they cost is seen, and the cross."""
+        width = self.size.width
+        if not width or not self._shown:
+            return
+        names = [chip.name_length for chip in self._shown]
+        for sized, least in ((True, SHORTENED), (False, SHORTEST)):
+            room = width - sum(chip.length(sized=sized) for chip in self._shown)
+            longest = longest_for(names, room, least)
+            if longest:
+                break
+        for chip in self._shown:
+            chip.fit(longest or SHORTEST, sized=sized)
+
+
+def longest_for(lengths: Sequence[int], room: int, least: int) -> int:
+    """To how much names of these lengths are cut to have ``room`` together; 0 where ``least`` is
+    too much.
+    """
+    for longest in range(max(*lengths, least), least - 1, -1):
+        if sum(min(length, longest) for length in lengths) <= room:
+            return longest
+    return 0

@@ -26,7 +26,7 @@ from lfm2chat.store.search import Hit
 from lfm2chat.tui import listing, wording
 from lfm2chat.tui.keys import COMMANDS
 from lfm2chat.tui.widgets.foreign import foreign
-from lfm2chat.tui.widgets.found import snippet
+from lfm2chat.tui.widgets.found import snippet_around
 
 TITLE_LENGTH = 80
 # Lines made at once; laying out 5,000 would be felt with each key.
@@ -34,6 +34,8 @@ PAGE = 80
 # So near the last line more are made.
 NEAR_END = 10
 RIGHT_BUTTON = 3
+# Cells of a line that hold none of a snippet: the padding, and the blank that a mark would have.
+MARGIN = 3
 MENU = "menu"
 
 
@@ -206,7 +208,7 @@ class ConversationList(OptionList):
         if self._hits:
             yield _heading("in messages:")
         for hit in self._hits:
-            yield _hit_line(hit)
+            yield _hit_line(hit, self.scrollable_content_region.width - MARGIN)
 
     def _line(self, entry: Conversation) -> _Line:
         current, writing = entry.id == self._shown, entry.id in self._writing
@@ -232,6 +234,10 @@ class ConversationList(OptionList):
             )
 
         return _Line(str(entry.id), (current, writing, pinned, title, details), draw)
+
+    def on_resize(self) -> None:
+        if self._hits:
+            self._draw()
 
     # --- what the user does -------------------------------------------------------------------
 
@@ -303,10 +309,13 @@ def _heading(title: str) -> _Line:
     return _Line(f"heading {title}", (), lambda: Content.styled(f" {title}", "$muted"), True)
 
 
-def _hit_line(hit: Hit) -> _Line:
+def _hit_line(hit: Hit, width: int) -> _Line:
+    """``width`` is what there is for the snippet, in cells."""
     title = one_line(hit.title, TITLE_LENGTH) or "untitled"
 
     def draw() -> Content:
-        return Content.assemble(" ", foreign(title), "\n ", snippet(hit.snippet, "$muted"))
+        return Content.assemble(
+            " ", foreign(title), "\n ", snippet_around(hit.snippet, width, "$muted")
+        )
 
-    return _Line(f"{hit.conversation_id}:{hit.message_id}", (title, hit.snippet), draw)
+    return _Line(f"{hit.conversation_id}:{hit.message_id}", (title, hit.snippet, width), draw)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.events import Key, Paste
 from textual.geometry import Offset, Region
 from textual.message import Message as Notice
@@ -19,8 +20,9 @@ from textual.widgets import TextArea
 
 from lfm2chat.chat.text import safe
 from lfm2chat.tui.keymap import keymap_of
+from lfm2chat.tui.widgets.phrases import DOT, rows_of
 
-PLACEHOLDER = "{send} sends · {newline} new line · / commands · @ files"
+PLACEHOLDER = ("{send} sends", "{newline} new line", "/ commands", "@ files")
 # How xterm's modifyOtherKeys report of shift+enter arrives, and what else people press for it.
 SAME_KEY = {"shift+\r": "shift+enter", "alt+enter": "shift+enter"}
 # Longer texts make each key slow (a line of 100 kB: 0.4 s a key), so they become files.
@@ -101,11 +103,12 @@ class PromptArea(CappedArea):
             compact=True,
         )
 
-    def on_mount(self) -> None:
+    def on_resize(self) -> None:
+        """Say in the empty editor what fits: of a row that is too short the last phrases go."""
         keymap = keymap_of(self.app)
-        self.placeholder = PLACEHOLDER.format(
-            send=keymap.spelled("send"), newline=keymap.spelled("newline")
-        )
+        keys = {"send": keymap.spelled("send"), "newline": keymap.spelled("newline")}
+        phrases = [Content(phrase.format(**keys)) for phrase in PLACEHOLDER]
+        self.placeholder = rows_of(phrases, self.content_size.width, DOT)[0]
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """As the editor's own, which reads its colours from the style sheet at each key."""

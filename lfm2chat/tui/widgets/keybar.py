@@ -8,15 +8,32 @@ from functools import partial
 from textual.content import Content
 from textual.events import Click
 from textual.geometry import Offset
+from textual.widget import Widget
 from textual.widgets import Static
 
 from lfm2chat.tui.keymap import Keymap, key_name, keymap_of
-from lfm2chat.tui.keys import Command
+from lfm2chat.tui.keys import COMMANDS, Command
 
-# In what order they are kept when the width runs short; the rest follows in registry order.
+# In what order those of each place are kept when the width runs short; the rest follows in
+# registry order.
 KEEP_FIRST = (
-    "leave_reading", "stop", "help", "new", "models", "quit", "palette", "sampling", "sidebar",
+    "stop", "help", "new", "models", "quit", "palette", "sampling", "sidebar",
+    "list_open", "list_filter", "list_pin", "list_rename", "list_delete", "list_archive",
+    "leave_reading", "copy_block", "read_edit", "read_again", "quote", "read_fork", "copy_code",
 )  # fmt: skip
+
+
+def scope_of(focused: Widget | None) -> str:
+    """The scope of the commands for a widget: that of the region which it is in, by its
+    ``SCOPE`` or its id.
+    """
+    scopes = {command.scope for command in COMMANDS}
+    if focused is not None:
+        for node in focused.ancestors_with_self:
+            scope = getattr(node, "SCOPE", node.id)
+            if scope in scopes:
+                return str(scope)
+    return "app"
 
 
 class KeyBar(Static):
@@ -34,8 +51,11 @@ class KeyBar(Static):
             self._busy = busy
             self._draw()
 
-    def show_scope(self, scope: str) -> None:
-        """Show the keys that work where the focus is: ``app``, or ``read`` in the transcript."""
+    def show_focus(self, focused: Widget | None) -> None:
+        """Show the keys of the region where the focus is, if it has some for the footer."""
+        scope = scope_of(focused)
+        if not any(command.footer for command in COMMANDS if command.scope == scope):
+            scope = "app"
         if scope != self._scope:
             self._scope = scope
             self._draw()

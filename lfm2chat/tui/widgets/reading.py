@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.message import Message as Notice
 from textual.widget import AwaitMount, Widget
 
 from lfm2chat.chat.turns import Message, MessageStatus
@@ -55,13 +54,6 @@ class ReadingTranscript(Transcript):
     SCOPE = "read"
     """Of the commands whose keys work here."""
 
-    class ReadingChanged(Notice):
-        """The reader came, or went."""
-
-        def __init__(self, reading: bool) -> None:
-            super().__init__()
-            self.reading = reading
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.can_focus = True
@@ -84,12 +76,10 @@ class ReadingTranscript(Transcript):
         if self._place is None or not self._in_view(self._place):
             self._place = self._first_place()
         self._show_cursor()
-        self.post_message(self.ReadingChanged(True))
 
     def on_blur(self) -> None:
         for view in self.shown:
             view.drop_cursor()
-        self.post_message(self.ReadingChanged(False))
 
     @on(MessageView.Pointed)
     def _point(self, event: MessageView.Pointed) -> None:

@@ -23,6 +23,8 @@ class Thought(TextPart):
         self._words = 0
         self._thinking = False
         self._folded = True
+        # Whether it is unfolded for what was looked for only.
+        self._for_hit = False
         self._drawn: tuple[bool, bool] | None = None
         self._pattern: re.Pattern[str] | None = None
         self._number: int | None = None
@@ -39,10 +41,22 @@ class Thought(TextPart):
 
     def fold(self, folded: bool) -> None:
         """Show one line of it, or all."""
+        self._for_hit = False
         if folded != self._folded:
             self._folded = folded
             self.wrap = not folded
             self._draw()
+
+    def unfold_for_hit(self) -> None:
+        """Show all of it as long as something in it is looked for."""
+        if self._folded:
+            self.fold(False)
+            self._for_hit = True
+
+    def fold_again(self) -> None:
+        """Fold it if :meth:`unfold_for_hit` has unfolded it, and the user did not since."""
+        if self._for_hit:
+            self.fold(True)
 
     def find(self, pattern: re.Pattern[str] | None, number: int | None = None) -> None:
         """Mark what ``pattern`` finds in it; the reader is at hit ``number``."""

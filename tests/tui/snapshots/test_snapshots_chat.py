@@ -149,6 +149,8 @@ async def test_an_answer_that_was_cut_or_stopped_says_so(service, stage):
 async def test_two_panes_stand_beside_each_other_and_differ(service, stage, size):
     service.store_conversation("Red", ["What is wine?", "It is a red drink, made of grapes."])
     service.store_conversation("White", ["What is wine?", "It is a drink, made of white grapes."])
+    for branch, temperature in zip(service.branches.values(), (0.9, 0.3), strict=True):
+        branch[-1] = replace(branch[-1], sampling=SamplingParams(temperature=temperature))
     async with stage(size) as on:
         await on.until_it_says("white grapes")
         await on.press("ctrl+backslash")
