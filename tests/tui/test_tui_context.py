@@ -108,7 +108,7 @@ async def test_a_summary_is_read_there_and_the_policy_is_the_third(app, service,
         await wait(pilot, lambda: app.screen.query("#context-summary"))
 
         def text():
-            return " ".join(str(part.render()) for part in app.screen.query("Static"))
+            return " ".join(str(part.render()) for part in app.screen.query("Static, Phrases"))
 
         assert "What the model sees of the first 2 messages:" in text()
         assert "They [b]said\nhello.␛[2J" in text()
