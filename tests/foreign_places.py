@@ -78,7 +78,7 @@ def fill(service: Any, themes: Path, texts: Sequence[str], *, said: Said = answe
     open_one = service.store_conversation(
         " ".join(texts),
         written,
-        system_prompt=" ".join(texts),
+        system_prompt="\n".join(texts),
         draft="\n".join(texts),
         sampling=SamplingParams(stop=tuple(texts)),
     )
