@@ -1,8 +1,13 @@
 """Drawing a part of the screen draws the same as drawing all of it, and draws less."""
 
-from textual.geometry import Region
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.geometry import NULL_OFFSET, NULL_SPACING, Region
+from textual.layout import DockArrangeResult, WidgetPlacement
+from textual.widget import Widget
 
 from lfm2chat.tui.repaint import PartialCompositor, repaint_by_parts
+from lfm2chat.tui.widgets.placed import DrawnRows, FewPlaces, index_few
 
 
 def cells(update, region):
@@ -78,3 +83,56 @@ async def test_a_width_that_was_only_tried_is_not_what_is_drawn(app, service, wa
         drawn = view.render_lines(view.size.region)
         assert said in "".join(row.text for row in drawn)
         assert view.rows_high == view.size.height
+
+
+async def test_mounting_out_of_view_paints_the_transcript_once_at_most(app, service, wait):
+    service.store_conversation("x", ["a question", "an answer\n\n" * 30] * 20)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await wait(pilot, lambda: app.chat.transcript.shown)
+        await pilot.pause(0.3)
+        transcript = app.chat.transcript
+        transcript.let_go()
+        transcript.scroll_to(y=transcript.scroll_y - 3, animate=False, immediate=True)
+        await pilot.pause(0.3)
+        before, painted = len(transcript.shown), []
+        own = transcript.render_lines
+
+        def counted(crop):
+            painted.append(crop)
+            return own(crop)
+
+        transcript.render_lines = counted
+        await transcript._step(earlier=True)
+        await pilot.pause(0.3)
+        assert len(transcript.shown) > before
+        assert painted == []
+
+
+regions = st.builds(
+    Region, st.integers(-50, 50), st.integers(-90, 900), st.integers(1, 120), st.integers(1, 90_000)
+)
+
+
+@given(st.lists(st.tuples(regions, st.booleans(), st.booleans()), max_size=8), regions)
+def test_few_places_give_what_the_index_of_textual_gives(places, asked):
+    placements = [
+        WidgetPlacement(region, NULL_OFFSET, NULL_SPACING, Widget(), at, fixed, overlay)
+        for at, (region, fixed, overlay) in enumerate(places)
+    ]
+    theirs, ours = (DockArrangeResult(placements, set(), NULL_SPACING) for _ in range(2))
+    index_few(ours)
+    assert isinstance(ours.spatial_map, FewPlaces)
+    assert ours.total_region == theirs.total_region
+    seen = {id(placement) for placement in ours.get_visible_placements(asked)}
+    assert seen == {id(placement) for placement in theirs.get_visible_placements(asked)}
+
+
+def test_only_rows_that_were_drawn_are_noted_as_stale():
+    rows = DrawnRows()
+    rows.set_dirty(Region(0, 0, 80, 90_000))
+    assert not rows.is_dirty(7)
+    rows._cache[7] = None
+    rows.set_dirty(Region(0, 0, 80, 90_000))
+    assert rows.is_dirty(7)
+    rows.set_dirty()
+    assert not rows._cache

@@ -19,7 +19,7 @@ from textual.widget import Widget
 
 from lfm2chat.tui.widgets.lines import extract
 from lfm2chat.tui.widgets.part import Part, lines_of
-from lfm2chat.tui.widgets.placed import PlacedOnce
+from lfm2chat.tui.widgets.placed import DrawnRows, PlacedOnce
 
 BAR = "█"
 EDGE = "▌"
@@ -42,6 +42,7 @@ class Column(PlacedOnce, Widget):
 
     def __init__(self, *, classes: str = "") -> None:
         super().__init__(classes=classes)
+        self._styles_cache = DrawnRows()
         self.parts: list[Part] = []
         self._marked = (0, 0)
         # How wide the text was when its rows were counted.

@@ -7,7 +7,7 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from lfm2chat.chat.turns import Message
-from lfm2chat.tui.widgets.placed import PlacedOnce
+from lfm2chat.tui.widgets.placed import DrawnRows, PlacedOnce
 
 # Rows of a message beside its text: who wrote it, and the space below.
 ROWS_AROUND = 3
@@ -18,11 +18,15 @@ class Gap(PlacedOnce, Static):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, markup=False)
-        self.rows = 0
+        self._styles_cache = DrawnRows()
+        self.rows = self._count = 0
         self.display = False
 
     def show(self, count: int, rows: int, said: str) -> None:
         """Stand for ``count`` messages of about ``rows`` rows in all."""
+        if (count, rows) == (self._count, self.rows):
+            return
+        self._count = count
         self.rows = max(1, rows) if count else 0
         self.display = count > 0
         self.update(Content(said))

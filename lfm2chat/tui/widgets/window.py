@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from typing import Self
 
 from textual.containers import VerticalScroll
 from textual.geometry import Region, Size
 from textual.layout import DockArrangeResult, Layout
 from textual.layouts.stream import StreamLayout
 from textual.scrollbar import ScrollBar
+from textual.style import Style
 from textual.widget import Widget
 
 from lfm2chat.chat.turns import Message
@@ -23,7 +25,7 @@ from lfm2chat.tui.widgets.answer_view import AnswerView, view_of
 from lfm2chat.tui.widgets.column import WIDEST
 from lfm2chat.tui.widgets.gap import Gap, expected_rows
 from lfm2chat.tui.widgets.message import MessageView
-from lfm2chat.tui.widgets.placed import PlacedOnce
+from lfm2chat.tui.widgets.placed import PlacedOnce, index_few
 from lfm2chat.tui.widgets.written import WrittenView
 
 # Laying out one frame of a stream visits every mounted widget.
@@ -54,6 +56,8 @@ class MessageWindow(PlacedOnce, VerticalScroll):
         # Where the children were when they were last laid out, and which one is to be at the top.
         self._placed: dict[Widget, Region] = {}
         self._aim: Widget | None = None
+        # What it looked like, below its messages, when it was last painted whole.
+        self._painted: Style | None = None
 
     @property
     def shown(self) -> list[MessageView]:
@@ -292,9 +296,22 @@ class MessageWindow(PlacedOnce, VerticalScroll):
         if isinstance(layout, StreamLayout):
             layout._cached_placements = None  # noqa: SLF001 - there is no other way to it
 
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """As every widget's, but laying the messages out paints none of them that stays where it
+        was. Textual asks for both twice with each message that is mounted.
+        """
+        if layout and repaint and not regions and self.is_mounted:
+            look = self.visual_style
+            before, self._painted = self._painted, look
+            repaint = before != look
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
     def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
         """Lay the children out; what is in view keeps its place."""
         result = super().arrange(size, optimal)
+        index_few(result)
         placed = {placement.widget: placement.region for placement in result.placements}
         if not optimal and placed != self._placed:
             before, self._placed = self._placed, placed
