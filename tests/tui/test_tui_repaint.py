@@ -85,7 +85,7 @@ async def test_a_width_that_was_only_tried_is_not_what_is_drawn(app, service, wa
         assert view.rows_high == view.size.height
 
 
-async def test_mounting_out_of_view_paints_the_transcript_once_at_most(app, service, wait):
+async def test_mounting_out_of_view_paints_nothing_of_the_transcript(app, service, wait):
     service.store_conversation("x", ["a question", "an answer\n\n" * 30] * 20)
     async with app.run_test(size=(100, 30)) as pilot:
         await wait(pilot, lambda: app.chat.transcript.shown)
