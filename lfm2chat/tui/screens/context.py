@@ -16,7 +16,7 @@ from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.turns import Message
 from lfm2chat.tui.context import Kind, Part, bar, parts, totals
 from lfm2chat.tui.widgets.foreign import ForeignText, foreign
-from lfm2chat.tui.widgets.phrases import Phrases
+from lfm2chat.tui.widgets.phrases import Hint, Phrases
 from lfm2chat.tui.wording import SUMMARISED, UNSEEN
 
 STYLES = {
@@ -74,14 +74,14 @@ class ContextScreen(ModalScreen[str | None]):
             yield self._bar
             yield Phrases(self._legend(), between="   ", id="context-legend")
             with VerticalScroll(id="context-rows"):
-                yield Static(Content("\n").join(self._rows()), markup=False)
+                rows = Content("\n").join(self._rows())
+                yield Static(rows, id="context-parts", markup=False)
                 if found.summary:
                     title = f"What the model sees of the first {found.left_out} messages:"
                     yield Static(Content(title), classes="card-hint", markup=False)
                     yield ForeignText(found.summary, id="context-summary")
             yield self._rule
-            hint = "p changes what happens when it is full · Esc closes"
-            yield Static(Content(hint), classes="card-hint", markup=False)
+            yield Hint("p changes what happens when it is full · Esc closes")
 
     def on_mount(self) -> None:
         self.query_one("#context-rows").focus()
