@@ -10,7 +10,7 @@ from lfm2chat.chat.shares import ContextMap
 from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Message, Role
 
-TEXT_LENGTH = 60
+TEXT_LENGTH = 100
 
 
 class Kind(Enum):
