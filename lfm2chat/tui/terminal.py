@@ -41,6 +41,8 @@ class TerminalStream(io.TextIOWrapper):
     def write(self, text: str, /) -> int:
         """Write ``text``, or nothing where the terminal is gone. Any thread."""
         with suppress(OSError):
+            # A program that had the terminal before may have left it so that a write is cut short.
+            os.set_blocking(self.fileno(), True)
             super().write(text)
         return len(text)
 

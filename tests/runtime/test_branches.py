@@ -122,7 +122,6 @@ def _again(running: Running, old: Message, sampling: SamplingParams, count: int)
 
 
 def test_answers_at_once_with_a_locked_seed_differ_and_come_again(running):
-    """They had one seed, so all of them were the same."""
     hot = SamplingParams(**HOT, seed=7)
     old = running.say(QUESTIONS[0], sampling=hot)
     first = _again(running, old, hot, 3)

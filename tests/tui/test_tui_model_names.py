@@ -1,5 +1,7 @@
 """The name of a model after ``/model``: without a screen, then in the prompt."""
 
+import threading
+
 import pytest
 
 from lfm2chat.tui.model_names import ModelName, models_matching, typed_model
@@ -68,6 +70,42 @@ async def test_a_model_is_chosen_by_the_beginning_of_its_name(app, service, wait
         await pilot.press("enter")
         await wait(pilot, lambda: ("select_model", "LFM2-350M") in service.calls)
         assert app.chat.prompt.draft.text == ""
+
+
+async def test_the_command_alone_changes_no_model(app, service, wait):
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        await pilot.press(*"/model ")
+        await wait(pilot, lambda: len(offered(app)) == 2)
+        await pilot.press("enter")
+        await wait(pilot, lambda: app.screen.query("#model-list"))
+        # The one that the app started with.
+        assert [call[1] for call in service.calls if call[0] == "select_model"] == ["guide"]
+
+
+async def test_a_list_of_models_that_was_closed_does_not_open_when_they_are_known(
+    app, service, wait
+):
+    known, asked = threading.Event(), threading.Event()
+
+    def slowly():
+        asked.set()
+        known.wait(10)
+        return ("guide", "LFM2-350M")
+
+    async with app.run_test() as pilot:
+        await wait(pilot, lambda: app.state.model.phase == "ready")
+        await pilot.press(*"/model ")
+        await wait(pilot, lambda: offered(app))
+        app.chat.prompt.read_models = slowly
+        await pilot.press("l")
+        await wait(pilot, asked.is_set)
+        await pilot.press("escape")
+        assert offered(app) == []
+        known.set()
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert offered(app) == []
 
 
 async def test_enter_takes_the_model_under_the_cursor_at_once(app, service, wait):

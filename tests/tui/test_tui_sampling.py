@@ -125,7 +125,6 @@ async def open_system_prompt(pilot, app, wait):
 async def test_a_large_paste_into_the_system_prompt_is_refused_and_freezes_nothing(
     app, service, wait, large
 ):
-    """A megabyte in one line took four seconds, and as long again for every key."""
     only = service.store_conversation("only", ["q", "a"], system_prompt="old")
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(pilot, lambda: app.state.shown == only.id)
@@ -148,6 +147,46 @@ async def test_a_small_paste_into_the_system_prompt_is_taken(app, service, wait)
         area = await open_system_prompt(pilot, app, wait)
         area.post_message(Paste(" one\r\ntwo\x1b[2J"))
         await wait(pilot, lambda: area.text == "old one\ntwo␛[2J")
+
+
+async def test_an_editor_is_not_made_slow_by_several_pastes_nor_by_what_was_copied(
+    app, service, wait
+):
+    only = service.store_conversation("only", ["q", "a"], system_prompt="old")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        area = await open_system_prompt(pilot, app, wait)
+        note = app.screen.query_one("#text-note")
+        area.post_message(Paste("y" * 3_000))
+        await wait(pilot, lambda: len(area.text) == 3_003)
+        area.post_message(Paste("y" * 3_000))
+        await wait(pilot, lambda: note.display)
+        assert len(area.text) == 3_003
+        app._clipboard = "z" * 60_000
+        await pilot.press("!")
+        await wait(pilot, lambda: not note.display)
+        await pilot.press("ctrl+v")
+        await wait(pilot, lambda: note.display)
+        assert len(area.text) == 3_004
+
+
+async def test_a_paste_takes_the_place_of_what_is_selected(app, service, wait):
+    old, new = "some words\n" * 1_900, "other words\n" * 1_500
+    only = service.store_conversation("only", ["q", "a"], system_prompt=old)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        area = await open_system_prompt(pilot, app, wait)
+        area.select_all()
+        area.post_message(Paste(new))
+        await wait(pilot, lambda: area.text == new)
+
+
+async def test_what_was_typed_into_one_long_line_is_opened_again(app, service, wait):
+    only = service.store_conversation("only", ["q", "a"], system_prompt="x" * 9_000)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait(pilot, lambda: app.state.shown == only.id)
+        area = await open_system_prompt(pilot, app, wait)
+        assert area.text == "x" * 9_000
 
 
 async def test_a_system_prompt_too_large_for_an_editor_is_not_opened_and_stays(app, service, wait):

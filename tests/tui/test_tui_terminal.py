@@ -5,10 +5,12 @@ import io
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from lfm2chat.tui.clipboard import LONGEST_OSC52_BYTES, copy, osc52, said_of
-from lfm2chat.tui.terminal import kept_title, modified_keys, set_title
+from lfm2chat.tui.terminal import TerminalStream, kept_title, modified_keys, set_title
 
 CHILD = """
 import os, sys
@@ -32,6 +34,28 @@ def test_native_noise_goes_to_the_log_and_the_screen_stays(tmp_path):
     assert log.read_text() == "native noise\n"
     assert log.stat().st_mode & 0o777 == 0o600
     assert done.stderr == "the screen\nafter\n"
+
+
+def test_a_terminal_that_was_left_without_waiting_gets_every_frame():
+    taken, given = os.pipe()
+    os.set_blocking(given, False)
+    received = []
+
+    def read():
+        while piece := os.read(taken, 4096):
+            received.append(piece)
+            time.sleep(0.001)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    frame = "frame " * 20_000
+    with TerminalStream(os.fdopen(given, "wb"), encoding="utf-8") as stream:
+        for _ in range(4):
+            stream.write(frame)
+            stream.flush()
+    reader.join()
+    os.close(taken)
+    assert b"".join(received).decode() == frame * 4
 
 
 GONE = """

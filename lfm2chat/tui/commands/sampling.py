@@ -18,7 +18,7 @@ from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.screens.listing import ListingScreen
 from lfm2chat.tui.screens.text import TextScreen
 from lfm2chat.tui.screens.variables import VariablesScreen
-from lfm2chat.tui.widgets.editor import EDITOR_HOLDS, fits_editor
+from lfm2chat.tui.widgets.editor import EDITOR_HOLDS, OPENED, fits_editor
 from lfm2chat.tui.widgets.sampling import SamplingPanel
 
 SYSTEM_PLACEHOLDER = "Nothing yet. You are a patient teacher of physics …"
@@ -135,9 +135,7 @@ class SamplingCommands(ChatBase):
             return
         if text is None:
             before = await desk.system_prompt(key)
-            if not fits_editor(before):
-                said = f"the system prompt has {len(before):,} characters: {EDITOR_HOLDS}"
-                self._tell(said, "/system with a text replaces it")
+            if self._too_large("the system prompt", before, "/system with a text replaces it"):
                 return
             screen = TextScreen(
                 "System prompt", before, hint=SYSTEM_HINT, placeholder=SYSTEM_PLACEHOLDER
@@ -146,6 +144,13 @@ class SamplingCommands(ChatBase):
         if text is not None:
             desk.choose_system_prompt(key, text)
             self._say("It holds from the next message on.")
+
+    def _too_large(self, what: str, text: str, hint: str) -> bool:
+        """Whether no editor opens ``text``; that is said."""
+        if fits_editor(text, times=OPENED):
+            return False
+        self._tell(f"{what} has {len(text):,} characters: {EDITOR_HOLDS}", hint)
+        return True
 
     # --- saved prompts ----------------------------------------------------------------------------
 
@@ -191,12 +196,7 @@ class SamplingCommands(ChatBase):
         before = await desk.saved_prompt(name)
         if before is None:
             self._say("It is gone.")
-        elif not fits_editor(before):
-            self._tell(
-                f"this prompt has {len(before):,} characters: {EDITOR_HOLDS}",
-                "keep a shorter one under the same name",
-            )
-        else:
+        elif not self._too_large("this prompt", before, "keep a shorter one under the same name"):
             screen = TextScreen(name, before, hint="Esc keeps what stands here.")
             text = await self.app.push_screen_wait(screen)
             if text == "":

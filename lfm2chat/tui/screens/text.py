@@ -21,7 +21,8 @@ class TextScreen(ModalScreen[str | None]):
     """Gives the new text, which may be empty, or None where nothing was changed.
 
     Leaving keeps what was written: text that somebody wrote is not thrown away by Esc. ``text``
-    must fit an editor (:func:`~lfm2chat.tui.widgets.editor.fits_editor`); ``title`` may be foreign.
+    must not be too large for an editor (:data:`~lfm2chat.tui.widgets.editor.OPENED`); ``title`` may
+    be foreign.
     """
 
     CSS_PATH = "text.tcss"

@@ -27,6 +27,8 @@ class CompletionList(OptionList):
         self.can_focus = False
         self.display = False
         self._choices: tuple[Choice, ...] = ()
+        # Whether the cursor was put where it is.
+        self.walked = False
 
     @property
     def is_open(self) -> bool:
@@ -47,6 +49,7 @@ class CompletionList(OptionList):
         if tuple(choices) == self._choices:
             return
         self._choices = tuple(choices)
+        self.walked = False
         self.set_options([Option(_line(choice)) for choice in choices])
         self.display = self.is_open
         self.highlighted = 0 if choices else None
@@ -54,6 +57,7 @@ class CompletionList(OptionList):
     def walk(self, step: int) -> None:
         """Move the cursor; beyond an end it comes in at the other."""
         if self.highlighted is not None:
+            self.walked = True
             self.highlighted = (self.highlighted + step) % len(self._choices)
 
 

@@ -28,14 +28,20 @@ SAME_KEY = {"shift+\r": "shift+enter", "alt+enter": "shift+enter"}
 # Longer texts make each key slow (a line of 100 kB: 0.4 s a key), so they become files.
 LONGEST_EDIT = 32_000
 LONGEST_LINE = 4_000
+# What was typed beyond that is opened again: it is slow, and nowhere else to be changed.
+OPENED = 4
 EDITOR_HOLDS = f"an editor holds {LONGEST_EDIT:,}, and {LONGEST_LINE:,} in a line"
 # What a list of completions takes while it is open.
 PICKING_KEYS = ("up", "down", "tab", "enter", "escape")
 
 
-def fits_editor(text: str) -> bool:
-    """Whether an editor with ``text`` in it still answers each key at once."""
-    return len(text) <= LONGEST_EDIT and all(len(line) <= LONGEST_LINE for line in text.split("\n"))
+def fits_editor(text: str, *, times: int = 1) -> bool:
+    """Whether an editor with ``text`` in it still answers each key at once; or so many ``times``
+    as slowly.
+    """
+    return len(text) <= times * LONGEST_EDIT and all(
+        len(line) <= times * LONGEST_LINE for line in text.split("\n")
+    )
 
 
 class CappedArea(TextArea):
@@ -51,13 +57,24 @@ class CappedArea(TextArea):
     async def _on_paste(self, event: Paste) -> None:
         event.stop()
         event.prevent_default()
-        text = safe(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        self._take(event.text)
+
+    def action_paste(self) -> None:
+        """Paste what was copied in the app."""
+        self._take(self.app.clipboard)
+
+    def _take(self, pasted: str) -> None:
+        """Put ``pasted`` in place of what is selected, if all of the text fits then."""
+        text = safe(pasted.replace("\r\n", "\n").replace("\r", "\n"))
         if not text:
             return
-        if len(self.text) + len(text) > LONGEST_EDIT or not fits_editor(text):
+        start, end = sorted(self.selection)
+        above = self.get_text_range((0, 0), start)
+        below = self.get_text_range(end, self.document.end)
+        if not fits_editor(above + text + below):
             self.post_message(self.TooLarge(text))
             return
-        result = self.replace(text, *self.selection)
+        result = self.replace(text, start, end)
         self.move_cursor(result.end_location)
         self.focus()
 

@@ -17,10 +17,15 @@ DOT = " · "
 
 def rows_of(phrases: Sequence[Content], width: int, between: str) -> list[Content]:
     """``phrases`` in rows of at most ``width`` cells, ``between`` two of a row; a phrase that is
-    longer than that has a row of its own.
+    longer than that is wrapped in rows of its own.
     """
     rows: list[Content] = []
-    for phrase in phrases:
+    pieces = [
+        piece
+        for phrase in phrases
+        for piece in ([phrase] if phrase.cell_length <= width else phrase.wrap(max(2, width)))
+    ]
+    for phrase in pieces:
         if rows and rows[-1].cell_length + len(between) + phrase.cell_length <= width:
             rows[-1] = Content.assemble(rows[-1], between, phrase)
         else:
@@ -57,8 +62,11 @@ class Phrases(Widget):
 
     def render(self) -> Content:
         """The rows for the width that there is."""
-        rows = rows_of(self._phrases, self.content_size.width, self._between)
-        return Content("\n").join(rows)
+        width = self.content_size.width
+        if not width:
+            # Nobody sees it, and there is nothing to wrap it for.
+            return Content(self._between).join(self._phrases)
+        return Content("\n").join(rows_of(self._phrases, width, self._between))
 
 
 class Hint(Phrases):

@@ -62,7 +62,7 @@ class FewPlaces(SpatialMap[WidgetPlacement]):
 
 def index_few(result: DockArrangeResult) -> None:
     """Let ``result`` be asked by :class:`FewPlaces`: of few widgets, some of them very high."""
-    if result._spatial_map is None:  # noqa: SLF001 - under another name it is Textual's own
+    if result._spatial_map is None:  # noqa: SLF001 - there is no other way to it
         result._spatial_map = FewPlaces()  # noqa: SLF001
         result._spatial_map.insert(  # noqa: SLF001
             (one.region.grow(one.margin), one.offset, one.fixed, one.overlay, one)

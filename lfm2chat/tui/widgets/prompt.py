@@ -201,7 +201,7 @@ class Prompt(Vertical):
     @work(exclusive=True, group="paths", exit_on_error=False)
     async def _look_up(self, mention: Mention) -> None:
         found = await asyncio.to_thread(path_matches, mention.typed)
-        if self._mention() == mention:
+        if self._mention() == mention and self._completes_at != self._closed_at:
             self._offer(found)
 
     @work(exclusive=True, group="paths", exit_on_error=False)
@@ -210,7 +210,7 @@ class Prompt(Vertical):
             names = await asyncio.to_thread(self.read_models)
         except Lfm2ChatError:  # what is typed may be a name all the same, and is looked at then
             names = ()
-        if self._typed_model() == typed:
+        if self._typed_model() == typed and self._completes_at != self._closed_at:
             self._offer(models_matching(typed, names))
 
     def _offer(self, choices: Iterable[Choice]) -> None:
@@ -227,6 +227,9 @@ class Prompt(Vertical):
             case "escape":
                 self._closed_at = self._completes_at
                 self._offer(())
+            case "enter" if not self.completions.walked and self._typed_model() == "":
+                # The command alone opens the list of models.
+                self._send()
             case _ if choice is not None and self._is_meant(choice):
                 self._pick(choice, at_once=event.key == "enter")
             case "enter":
