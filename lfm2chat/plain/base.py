@@ -21,6 +21,7 @@ from lfm2chat.runtime.service import ChatService
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 from lfm2chat.tui import wording
+from lfm2chat.tui.slash import whole_number
 
 TITLE_LENGTH = 60
 LINE_LENGTH = 100
@@ -153,7 +154,7 @@ class PlainBase:
         """
         branch = self._branch()
         if number:
-            at = whole_number(number)
+            at = listed_number(number)
             if not 1 <= at <= len(branch):
                 hint = f"/show lists 1 to {len(branch)}" if branch else "write a message first"
                 raise UsageError(f"there is no message {at}", hint=hint)
@@ -181,16 +182,13 @@ def count_of(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def whole_number(text: str) -> int:
-    """The number in ``text``.
+def listed_number(text: str) -> int:
+    """The number in ``text``, of something that ``/show`` lists.
 
     Raises:
         UsageError: It is none.
     """
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UsageError(f"{one_line(text, 40)} is no number", hint="/show lists them") from error
+    return whole_number(text, hint="/show lists them")
 
 
 def words_of(argument: str, most: int) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.errors import UsageError
-from lfm2chat.plain.base import TITLE_LENGTH, PlainBase, whole_number
+from lfm2chat.plain.base import TITLE_LENGTH, PlainBase, listed_number
 
 FOUND = 20
 SNIPPET_LENGTH = 160
@@ -59,7 +59,7 @@ class CabinetCommands(PlainBase):
 
     def do_delete_forever(self, number: str) -> None:
         """Delete one that is in the trash: nothing brings it back."""
-        wanted = whole_number(number)
+        wanted = listed_number(number)
         if wanted not in {one.id for one in self._service.cabinet.trashed()}:
             raise UsageError(
                 f"conversation {wanted} is not in the trash",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lfm2chat.chat.text import one_line
 from lfm2chat.errors import UsageError
-from lfm2chat.plain.base import TITLE_LENGTH, PlainBase, whole_number
+from lfm2chat.plain.base import TITLE_LENGTH, PlainBase, listed_number
 from lfm2chat.tui import listing
 
 LISTED = 20
@@ -25,7 +25,7 @@ class ConversationCommands(PlainBase):
 
     def do_list(self, count: str) -> None:
         """The conversations that changed last."""
-        most = whole_number(count) if count else LISTED
+        most = listed_number(count) if count else LISTED
         if most < 1:
             raise UsageError(f"{most} is no number of conversations", hint="ask for 1 or more")
         found = listing.ordered(self._service.conversations())
@@ -38,7 +38,7 @@ class ConversationCommands(PlainBase):
 
     def do_open(self, number: str) -> None:
         """Open one."""
-        conversation = self._service.conversation(whole_number(number))
+        conversation = self._service.conversation(listed_number(number))
         if conversation.trashed_at is not None:
             raise UsageError(
                 f"conversation {conversation.id} is in the trash",
@@ -73,7 +73,7 @@ class ConversationCommands(PlainBase):
         """Bring that one back, or the last one."""
         trashed = self._service.cabinet.trashed()
         if number:
-            wanted = whole_number(number)
+            wanted = listed_number(number)
             trashed = [one for one in trashed if one.id == wanted]
         if not trashed:
             self._say("It is not in the trash." if number else "The trash is empty.")

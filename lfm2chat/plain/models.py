@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from lfm2chat.chat.text import one_line
 from lfm2chat.chat.turns import Role
 from lfm2chat.errors import UsageError
-from lfm2chat.plain.base import whole_number, words_of
+from lfm2chat.plain.base import listed_number, words_of
 from lfm2chat.plain.following import Following
 from lfm2chat.plain.signals import StopAsked
 from lfm2chat.runtime.events import LensToken, OtherToken, Scored, ScoreEnded
@@ -194,7 +194,7 @@ def _lens_words(argument: str) -> tuple[str, int]:
     number, percent = "", UNSURE_PERCENT
     for place, word in enumerate(given):
         if place == 1 or word.endswith("%"):
-            percent = whole_number(word.removesuffix("%"))
+            percent = listed_number(word.removesuffix("%"))
         else:
             number = word
     if not 1 <= percent <= 100:

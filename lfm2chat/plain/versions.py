@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lfm2chat.chat.turns import Message, Role
 from lfm2chat.errors import UsageError
-from lfm2chat.plain.base import first_line, who, whole_number, words_of
+from lfm2chat.plain.base import first_line, who, listed_number, words_of
 from lfm2chat.plain.following import Following
 from lfm2chat.tui.slash import answers_wanted
 from lfm2chat.tui.tree_rows import tree_rows
@@ -66,7 +66,7 @@ class VersionCommands(Following):
     def do_version(self, argument: str) -> None:
         """Show that version."""
         words = words_of(argument, 2)
-        place = whole_number(words[0])
+        place = listed_number(words[0])
         at, _, versions = self._last_several(words[1] if len(words) > 1 else "")
         if not 1 <= place <= len(versions):
             raise UsageError(
@@ -88,7 +88,7 @@ class VersionCommands(Following):
         shown = {message.id for message in self._branch()}
         rows = tree_rows(self._service.branches.tree(key).messages, shown)
         if number:
-            at = whole_number(number)
+            at = listed_number(number)
             if not 1 <= at <= len(rows):
                 raise UsageError(f"the tree has no {at}", hint=f"choose from 1 to {len(rows)}")
             row, branches = rows[at - 1], self._service.branches

@@ -109,11 +109,21 @@ def answers_wanted(argument: str) -> int:
     Raises:
         UsageError: ``argument`` is no whole number.
     """
+    return whole_number(
+        argument or "1", hint="write how many answers you want, as in /regenerate 3"
+    )
+
+
+def whole_number(text: str, *, hint: str) -> int:
+    """The number in ``text``.
+
+    Raises:
+        UsageError: It is none; ``hint`` says what to do.
+    """
     try:
-        return int(argument or 1)
+        return int(text)
     except ValueError as error:
-        hint = "write how many answers you want, as in /regenerate 3"
-        raise UsageError(f"{one_line(argument, 40)} is no number", hint=hint) from error
+        raise UsageError(f"{one_line(text, 40)} is no number", hint=hint) from error
 
 
 def as_typed(message: str) -> str:
