@@ -50,9 +50,9 @@ class AnswerView(MessageView):
 
     def feed(self, text: str) -> None:
         """Add a streamed piece."""
-        was = self._splitter.thinking
+        before = self._splitter.head
         answer = self._splitter.feed(text)
-        if was or self._splitter.thinking:
+        if self._splitter.head != before:
             self._show_thought()
         if answer:
             self.answer.feed(answer)
