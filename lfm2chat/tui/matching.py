@@ -50,7 +50,7 @@ def place_of(lines: Sequence[str], pattern: re.Pattern[str], number: int) -> tup
     """In which of ``lines``, as they are drawn, hit ``number`` is, and where it begins; None where
     there is none.
 
-    What is drawn has no Markdown in it: a hit may be gone there (in an address), or be new. Then
+    Of an answer that is being written more or less may be drawn than when it was searched. Then
     the last one before it is as near as can be told.
     """
     seen, last = 0, None

@@ -33,7 +33,7 @@ def test_a_hit_is_found_in_the_lines_that_are_drawn():
     pattern = pattern_of("word")
     assert place_of(lines, pattern, 0) == (0, 4)
     assert place_of(lines, pattern, 2) == (2, 13)
-    # It stood in an address, which is not drawn: the last one is as near as can be.
+    # The answer was another when it was searched: the last one is as near as can be.
     assert place_of(lines, pattern, 5) == (2, 13)
     assert place_of(lines, pattern_of("none"), 0) is None
 

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from textual import on, work
 
-from lfm2chat.chat.text import safe
-from lfm2chat.chat.thoughts import parts
 from lfm2chat.chat.turns import MessageStatus
-from lfm2chat.tui.matching import Hit, find, pattern_of
+from lfm2chat.tui.matching import Hit, find, pattern_of, spans
 from lfm2chat.tui.screens.base import ChatBase
 from lfm2chat.tui.widgets.answer_view import AnswerView
 from lfm2chat.tui.widgets.findbar import FindBar
 from lfm2chat.tui.widgets.reading import ReadingTranscript
+from lfm2chat.tui.widgets.seen import Seen, SeenMessages
 
 
 class FindCommands(ChatBase):
@@ -23,8 +22,9 @@ class FindCommands(ChatBase):
 
     _hits: tuple[Hit, ...] = ()
     _hit: int | None = None
-    # What was searched: the transcript, the conversation, and how many messages it had.
-    _found_in: tuple[ReadingTranscript, int, int] | None = None
+    # What was searched: the transcript, the conversation, how many messages it had, and how wide.
+    _found_in: tuple[ReadingTranscript, int, int, int] | None = None
+    _seen_messages: SeenMessages | None = None
 
     def action_find(self) -> None:
         """Find words in this conversation."""
@@ -49,13 +49,16 @@ class FindCommands(ChatBase):
     @on(FindBar.Closed)
     def _close_find(self, event: FindBar.Closed) -> None:
         event.stop()
-        self._hits, self._hit = (), None
+        self.workers.cancel_group(self, "find")
+        self._hits, self._hit, self._seen_messages = (), None, None
         for pane in self.panes:
             pane.transcript.mark_hits(None)
         self.prompt.area.focus()
 
-    def _to_search(self) -> tuple[ReadingTranscript, int, int]:
-        return self.transcript, self._state.shown, len(self.transcript.messages)
+    def _to_search(self) -> tuple[ReadingTranscript, int, int, int]:
+        transcript = self.transcript
+        shown, messages = self._state.shown, len(transcript.messages)
+        return transcript, shown, messages, transcript.text_width
 
     @work(exclusive=True, group="find", exit_on_error=False)
     async def _search(self) -> None:
@@ -67,14 +70,18 @@ class FindCommands(ChatBase):
             transcript.mark_hits(None)
             self.findbar.show_count(0, 0)
             return
-        texts = self._texts(transcript)
-        self._hits, in_thoughts = await asyncio.to_thread(_found, texts, pattern)
+        seen = await self._seen_in(transcript)
+        self._hits, in_thoughts = await asyncio.to_thread(_found, seen, pattern)
+        if self._found_in != self._to_search():
+            # Reading a long conversation takes a while, and another one is shown now.
+            self._search()
+            return
         transcript.mark_hits(pattern)
         # While one types no thought is unfolded, unless there is nothing else to show.
-        seen = self._hits_outside(_folded(transcript, in_thoughts)) or range(len(self._hits))
+        outside = self._hits_outside(_folded(transcript, in_thoughts)) or range(len(self._hits))
         first = transcript.first_in_view()
-        after = (at for at in seen if self._hits[at].message >= first)
-        self._hit = next(after, seen[-1]) if self._hits else None
+        after = (at for at in outside if self._hits[at].message >= first)
+        self._hit = next(after, outside[-1]) if self._hits else None
         self._show_hit()
 
     def _hits_outside(self, thoughts: Mapping[int, int]) -> list[int]:
@@ -83,14 +90,16 @@ class FindCommands(ChatBase):
             at for at, hit in enumerate(self._hits) if hit.number >= thoughts.get(hit.message, 0)
         ]
 
-    def _texts(self, transcript: ReadingTranscript) -> list[str]:
-        texts = []
-        for message in transcript.messages:
-            view = None
+    async def _seen_in(self, transcript: ReadingTranscript) -> list[Seen]:
+        if self._seen_messages is None:
+            self._seen_messages = SeenMessages()
+        messages = transcript.messages
+        seen = await self._seen_messages.of(messages, transcript.text_width)
+        for at, message in enumerate(messages):
             if message.status is MessageStatus.WRITING:
                 view = transcript.answer_of(message.id)
-            texts.append(message.text if view is None else view.source)
-        return texts
+                seen[at] = seen[at] if view is None else view.seen
+        return seen
 
     @work(exclusive=True, group="hit", exit_on_error=False)
     async def _show_hit(self) -> None:
@@ -101,18 +110,15 @@ class FindCommands(ChatBase):
 
 
 def _found(
-    texts: Sequence[str], pattern: re.Pattern[str]
+    seen: Sequence[Seen], pattern: re.Pattern[str]
 ) -> tuple[tuple[Hit, ...], dict[int, int]]:
-    """Every hit in the texts as they are drawn, without the tags of a thought; and how many of a
-    message's are in its thought.
-    """
-    drawn, in_thoughts = [], {}
-    for message, text in enumerate(texts):
-        taken = parts(text)
-        if taken.has_thought:
-            in_thoughts[message] = sum(1 for _ in pattern.finditer(safe(taken.thought)))
-        drawn.append(f"{taken.thought}\n{taken.answer}" if taken.has_thought else text)
-    return tuple(find(drawn, pattern)), in_thoughts
+    """Every hit in what is seen; and how many of a message's are in its thought."""
+    in_thoughts = {
+        message: sum(1 for _ in spans(one.thought, pattern))
+        for message, one in enumerate(seen)
+        if one.thought
+    }
+    return tuple(find((f"{one.thought}\n{one.text}" for one in seen), pattern)), in_thoughts
 
 
 def _folded(transcript: ReadingTranscript, in_thoughts: Mapping[int, int]) -> dict[int, int]:

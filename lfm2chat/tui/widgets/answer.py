@@ -95,7 +95,7 @@ class Answer(Part):
         """Read what there is, and draw what comes; when its message is mounted."""
         if self._streaming:
             self._timer = self.column.set_interval(SHORTEST_S, self._tick)
-        if len(self._pending) > READ_AT_ONCE:
+        if len(self._pending) > READ_AT_ONCE or needs_the_end(self._pending):
             async with self._lock:
                 whole, self._pending = self._pending, ""
                 self._document = await asyncio.to_thread(Document.whole, whole)

@@ -11,13 +11,14 @@ from lfm2chat.chat.text import safe
 from lfm2chat.chat.thoughts import ThoughtSplitter
 from lfm2chat.chat.turns import Message, MessageStatus, Role
 from lfm2chat.tui import wording
-from lfm2chat.tui.matching import place_of
+from lfm2chat.tui.matching import place_of, spans
 from lfm2chat.tui.widgets.answer import Answer
 from lfm2chat.tui.widgets.foreign import cut_for_view, foreign
 from lfm2chat.tui.widgets.hits import Hits
 from lfm2chat.tui.widgets.message import MessageView
 from lfm2chat.tui.widgets.part import TextPart
 from lfm2chat.tui.widgets.passages import Passage, passage_at
+from lfm2chat.tui.widgets.seen import Seen
 from lfm2chat.tui.widgets.thought import Thought
 from lfm2chat.tui.widgets.written import WrittenView
 
@@ -48,11 +49,17 @@ class AnswerView(MessageView):
     def source(self) -> str:
         return safe(self._splitter.head) + self.answer.source
 
+    @property
+    def seen(self) -> Seen:
+        """What is drawn now, the thought as if it was unfolded."""
+        thought = "" if self.thought is None else self.thought.seen
+        return Seen(thought, "\n".join(self.answer.text_lines))
+
     def feed(self, text: str) -> None:
         """Add a streamed piece."""
-        was = self._splitter.thinking
+        before = self._splitter.head
         answer = self._splitter.feed(text)
-        if was or self._splitter.thinking:
+        if self._splitter.head != before:
             self._show_thought()
         if answer:
             self.answer.feed(answer)
@@ -155,7 +162,7 @@ class AnswerView(MessageView):
         self._pattern, in_thought = pattern, 0
         if self.thought is not None:
             if pattern is not None:
-                in_thought = sum(1 for _ in pattern.finditer(safe(self._splitter.thought)))
+                in_thought = sum(1 for _ in spans(self.thought.seen, pattern))
             self.thought.find(pattern, number)
             if not in_thought:
                 self.thought.fold_again()

@@ -123,6 +123,11 @@ class ReadingTranscript(Transcript):
                     return index
         return 0
 
+    @property
+    def text_width(self) -> int:
+        """What the text of a message is laid out for, in cells; 80 while nothing is."""
+        return next((view.text_width for view in self.shown if view.size), 80)
+
     # --- walking ------------------------------------------------------------------------------
 
     async def step(self, by: int) -> None:

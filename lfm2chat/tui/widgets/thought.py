@@ -63,9 +63,14 @@ class Thought(TextPart):
         self._pattern, self._number = pattern, number
         self._draw()
 
+    @property
+    def seen(self) -> str:
+        """The text that is drawn where it is unfolded."""
+        return cut_for_view(self._text)
+
     def row_of(self, pattern: re.Pattern[str], number: int) -> int:
         """The row of a hit, where it is unfolded."""
-        return 1 + row_of(cut_for_view(self._text), pattern, number, self.column.text_width)
+        return 1 + row_of(self.seen, pattern, number, self.column.text_width)
 
     def _draw(self) -> None:
         words = f"{self._words} word" + ("" if self._words == 1 else "s")
@@ -75,7 +80,7 @@ class Thought(TextPart):
             head = f"{'▸' if self._folded else '▾'} thought, {words}"
         content = Content(head)
         if not self._folded:
-            text = foreign(cut_for_view(self._text))
+            text = foreign(self.seen)
             if self._pattern is not None:
                 text = marked(text, self._pattern, self._number)
             content = Content.assemble(content, "\n", text)
