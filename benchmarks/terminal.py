@@ -8,7 +8,8 @@ opening a conversation of that many messages of mixed Markdown (the frame with i
 last one), typing while an answer streams, scrolling through the conversation by page and by wheel,
 and jumps to its beginning and its end. Then the processor time of an idle minute, and of the
 frames of an answer of that many lines (four minutes; ``--fast`` writes it at several times the
-rate, each frame with as much more text): those of its first tenth and of its last. On a busy machine the processor time says more than the time on the clock.
+rate, each frame with as much more text): those of its first tenth and of its last. On a busy
+machine the processor time says more than the time on the clock.
 
 The last line is one JSON object; ends with 1 where a promise is broken.
 """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lfm2chat.chat.turns import Message, Role
 from lfm2chat.errors import UsageError
-from lfm2chat.plain.base import first_line, who, listed_number, words_of
+from lfm2chat.plain.base import first_line, listed_number, who, words_of
 from lfm2chat.plain.following import Following
 from lfm2chat.tui.slash import answers_wanted
 from lfm2chat.tui.tree_rows import tree_rows

@@ -8,7 +8,7 @@ from lfm2chat.chat.textfiles import read_text_file
 from lfm2chat.chat.turns import Role
 from lfm2chat.chat.variables import fill, known_values, variables
 from lfm2chat.errors import UsageError
-from lfm2chat.plain.base import count_of, who, listed_number
+from lfm2chat.plain.base import count_of, listed_number, who
 from lfm2chat.plain.following import Following
 from lfm2chat.tui import wording
 from lfm2chat.tui.mentions import path_of
