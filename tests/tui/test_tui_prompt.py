@@ -1,5 +1,6 @@
 """The prompt: Enter sends, new lines, pastes of any size, drafts."""
 
+import asyncio
 import threading
 
 import pytest
@@ -237,8 +238,12 @@ async def test_what_was_not_sent_is_on_disk_again_with_what_was_typed_at_the_sta
     begun, go_on = read_slowly(service)
     async with app.run_test() as pilot:
         await wait(pilot, begun.is_set)
-        await pilot.press(*"on", "ctrl+q")
+        await pilot.press(*"on")
+        # The app ends when it has been read, and the key is not done before.
+        leaving = asyncio.create_task(pilot.press("ctrl+q"))
+        await asyncio.sleep(0.3)
         go_on.set()
+        await leaving
         await wait(pilot, lambda: service.closed)
     assert service.unsent == "begun\n\non"
 
