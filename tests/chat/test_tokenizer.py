@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -90,7 +88,7 @@ def test_a_batch_of_one_gives_what_the_library_gives_for_one_text(tokenizer, mod
 
 def test_other_threads_run_while_a_megabyte_is_encoded(tokenizer):
     text = ("The quick brown fox jumps over the lazy dog, really.\n" * 20_000)[:1_000_000]
-    ticks, done = [time.monotonic()], threading.Event()
+    turns, done = 0, threading.Event()
 
     def encode():
         try:
@@ -101,14 +99,11 @@ def test_other_threads_run_while_a_megabyte_is_encoded(tokenizer):
 
     encoding = threading.Thread(target=encode)
     encoding.start()
-    while not done.is_set():
-        time.sleep(0.005)
-        ticks.append(time.monotonic())
+    while not done.wait(0.005):
+        turns += 1
     encoding.join()
-    whole = ticks[-1] - ticks[0]
-    longest = max(after - before for before, after in itertools.pairwise(ticks))
-    # Held, the longest pause is one of the two halves; a busy machine stretches both.
-    assert longest < whole / 4
+    # Held, another thread gets a turn before, between and after the two.
+    assert turns > 20
 
 
 @given(hostile)
