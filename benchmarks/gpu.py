@@ -1,6 +1,6 @@
 """How fast is a GPU of CUDA: the recorded decode step beside the plain model and transformers?
 
-    python benchmarks/cuda.py [--models 350M 1.2B] [--past 0 512 8192] [--rounds 5] [--steps 64]
+    python benchmarks/gpu.py [--models 350M 1.2B] [--past 0 512 8192] [--rounds 5] [--steps 64]
 
 Random weights in bf16, the same tensors for all three. Each decodes in turn on top of as many
 tokens, again and again, and the median is taken: tokens a second, the share of the bandwidth that
