@@ -82,7 +82,7 @@ int32_t product(const lfm2::Matrix& matrix, const float* x, int rows, int column
   lfm2::Pool pool(threads);
   Product work = {&matrix, a, {out, matrix.rows, lfm2::Finish::STORE, matrix.rows}, rows, table,
                   &pool, {}};
-  work.sums.assign(threads, std::vector<float>(size_t(rows) * lfm2::PANEL_ROWS));
+  work.sums.assign(threads, std::vector<float>(lfm2::sum_floats(rows)));
   pool.run(
       [](void* context, int number) {
         auto& own = *static_cast<Product*>(context);

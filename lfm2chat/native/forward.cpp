@@ -21,9 +21,10 @@ inline int padded(int columns) {
 }  // namespace
 
 Activations Quantized::room(int rows, int columns) {
-  // Room for the smallest groups, whatever the matrix has.
-  const int64_t groups = columns / 32;
-  return {levels.at(size_t(rows) * columns), scales.at(size_t(rows) * groups), columns, groups};
+  // Room for the smallest groups, whatever the matrix has. Rows a power of two apart would push one
+  // another out of the first cache: a line between them is left free.
+  const int64_t groups = columns / 32, stride = columns + 64;
+  return {levels.at(size_t(rows) * stride), scales.at(size_t(rows) * groups), stride, groups};
 }
 
 Model::Model(const lfm2_config& config, const Kernels* kernels, int threads)
@@ -67,7 +68,7 @@ int32_t Model::forward(int count, const lfm2_sequence* sequences, const int32_t*
   // All memory is taken here, where a failure can be told: not by threads in the middle of a pass.
   for (Own& own : own_) {
     own.normed.at(padded(wide));
-    own.sums.at(size_t(rows_) * PANEL_ROWS);
+    own.sums.at(sum_floats(rows_));
     own.attention.at(attention_scratch(E));
   }
   pool_.run(&Model::job, this);
@@ -144,7 +145,7 @@ Activations Model::quantized(int rows, int n, const Matrix& m, int number, Fill 
 
 void Model::multiply(const Matrix& m, const Activations& a, int rows, const Output& out,
                      int number) {
-  float* sums = own_[number].sums.at(size_t(rows) * PANEL_ROWS);
+  float* sums = own_[number].sums.at(sum_floats(rows));
   const int all = panels(m);
   int step = static_cast<int>(CLAIM_BYTES / panel_bytes(m));
   if (step < 1) step = 1;

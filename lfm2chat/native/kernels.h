@@ -107,7 +107,7 @@ struct Kernels {
   void (*quantize)(const float* x, int8_t* levels, GroupScale* scales, int n, int padded,
                    int group, int bits);
   // Panels first..last of the product of all `rows` activations with `m`, into `out`.
-  // `sums` is scratch of rows * PANEL_ROWS floats.
+  // `sums` is scratch of sum_floats(rows).
   void (*product)(const Matrix& m, const Activations& a, int rows, int first, int last,
                   const Output& out, float* sums);
   // Turn each pair (i, i + E / 2) of a head by an angle.
@@ -132,6 +132,12 @@ static inline size_t attention_scratch(int head_dim) {
   // queries, mixture, scores, keys turned, values, two numbers a row
   return size_t{ATTENTION_ROWS} * (2 * head_dim + KEY_BLOCK + 2) +
          2 * size_t{KEY_BLOCK} * head_dim;
+}
+
+constexpr int ROWS_AT_ONCE = 48;  // of activations that a product takes on: whole tiles of any kind
+
+static inline size_t sum_floats(int rows) {
+  return size_t(rows < ROWS_AT_ONCE ? rows : ROWS_AT_ONCE) * PANEL_ROWS;
 }
 
 extern const Kernels* kernels_avx512();
