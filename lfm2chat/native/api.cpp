@@ -7,25 +7,29 @@
 
 namespace {
 
-constexpr int32_t ABI = 5;
+constexpr int32_t ABI = 6;
 
 const lfm2::Kernels* kernels(int32_t kind, bool* usable) {
 #if defined(__x86_64__) || defined(_M_X64)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
   switch (kind) {
     case 0:
-      *usable = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                __builtin_cpu_supports("avx512vnni");
-      return lfm2::kernels_avx512();
+      *usable = avx512 && lfm2::tiles_ready();
+      return lfm2::kernels_amx();
     case 1:
+      *usable = avx512;
+      return lfm2::kernels_avx512();
+    case 2:
       *usable = avx2 && __builtin_cpu_supports("avxvnni");
       return lfm2::kernels_avxvnni();
-    case 2:
+    case 3:
       *usable = avx2;
       return lfm2::kernels_avx2();
-    case 3:
+    case 4:
       *usable = true;
       return lfm2::kernels_plain();
   }

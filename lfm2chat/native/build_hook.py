@@ -29,14 +29,17 @@ FLAGS = (
     # Products of matrices must be equal bit for bit on every processor: fused where it is written.
     "-ffp-contract=off",
 )
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma")
 X86_KERNELS: dict[str, tuple[str, ...]] = {
-    "kernels_avx512.cpp": (
-        *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma"),
-    ),
+    "kernels_amx.cpp": AVX512,
+    "kernels_avx512.cpp": AVX512,
     "kernels_avxvnni.cpp": ("-mavx2", "-mfma", "-mavxvnni"),
     "kernels_avx2.cpp": ("-mavx2", "-mfma"),
     "kernels_plain.cpp": (),
 }
+WITHOUT = {"kernels_amx.cpp": ("-DLFM2_NO_TILES",)}
+"""What a file is compiled with where the compiler is too old for its instructions."""
+
 OTHER_KERNELS: dict[str, tuple[str, ...]] = {"kernels_plain.cpp": ()}
 
 
@@ -88,7 +91,13 @@ def _objects(
     def compiled(source: tuple[str, tuple[str, ...]]) -> str:
         name, flags = source
         out = folder / f"{name}.o"
-        _run([*compiler, *FLAGS, *flags, "-c", str(FOLDER / name), "-o", str(out)])
+        command = [*compiler, *FLAGS, *flags, "-c", str(FOLDER / name), "-o", str(out)]
+        try:
+            _run(command)
+        except subprocess.CalledProcessError:
+            if name not in WITHOUT:
+                raise
+            _run([*command, *WITHOUT[name]])
         return str(out)
 
     with ThreadPoolExecutor(os.cpu_count()) as several:

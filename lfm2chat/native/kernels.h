@@ -134,12 +134,15 @@ static inline size_t attention_scratch(int head_dim) {
          2 * size_t{KEY_BLOCK} * head_dim;
 }
 
-constexpr int ROWS_AT_ONCE = 48;  // of activations that a product takes on: whole tiles of any kind
+constexpr int K_BLOCKS = 4;       // blocks of columns that stay in the first cache: 4 x 4 KB
+constexpr int MOST_ROWS_AT_ONCE = 192;  // of activations that a product takes on
 
 static inline size_t sum_floats(int rows) {
-  return size_t(rows < ROWS_AT_ONCE ? rows : ROWS_AT_ONCE) * PANEL_ROWS;
+  return size_t(rows < MOST_ROWS_AT_ONCE ? rows : MOST_ROWS_AT_ONCE) * PANEL_ROWS;
 }
 
+extern const Kernels* kernels_amx();
+extern bool tiles_ready();  // whether the processor and the system let kernels_amx run
 extern const Kernels* kernels_avx512();
 extern const Kernels* kernels_avxvnni();
 extern const Kernels* kernels_avx2();

@@ -4,7 +4,8 @@
 
 #include "kernels.h"
 #include "simd.h"
-// simd.h first: the three are written in its terms.
+#include "tiles_none.h"
+// These first: the three are written in their terms.
 #include "attention.inc"
 #include "product.inc"
 #include "rows.inc"

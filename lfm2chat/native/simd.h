@@ -58,6 +58,13 @@ inline void prefetch_second(const void*) {}
 inline void prefetch_passing(const void*) {}
 #endif
 
+// The scales of one side of a panel, in a matrix of so many bits.
+template <int BITS>
+inline F load_scales(const uint8_t* p) {
+  if constexpr (lfm2::scale_bytes(BITS) == 1) return load_shares(p);
+  return load_bf16(reinterpret_cast<const uint16_t*>(p));
+}
+
 // e to the power of each lane, within 2 units in the last place from -87 to 88; 0 below.
 inline F exponential(F x) {
   x = min(max(x, spread(-87.3f)), spread(88.3f));

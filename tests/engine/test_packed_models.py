@@ -134,10 +134,12 @@ def test_any_number_of_threads_gives_the_same_bits():
 
 
 @needs_native
-def test_kernels_with_a_fused_multiply_add_give_the_same_products():
-    packed = make_packed(Precision.INT8, num_hidden_layers=1, layer_types=["conv"])
+@each_precision
+@pytest.mark.parametrize("tokens", [9, 77])
+def test_kernels_with_a_fused_multiply_add_give_the_same_products(precision, tokens):
+    packed = make_packed(precision, num_hidden_layers=1, layer_types=["conv"])
     fused = [kernels for kernels in usable_kernels() if kernels.name != "plain"]
-    logits = [native(packed, one).all_logits(IDS[:, :9], cache_of(packed)) for one in fused]
+    logits = [native(packed, one).all_logits(IDS[:, :tokens], cache_of(packed)) for one in fused]
     for other in logits[1:]:
         assert float((other - logits[0]).abs().max()) <= 1e-5 * float(logits[0].abs().max())
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from lfm2chat.engine.quantize import PackedMatrix
 from lfm2chat.spec.installation import package_version
 
-ABI = 5
+ABI = 6
 SWITCH = "LFM2CHAT_KERNELS"
 """Environment variable: ``torch`` leaves the native kernels out, a name takes those alone."""
 
