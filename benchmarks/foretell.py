@@ -27,7 +27,7 @@ from lfm2chat.engine.random_weights import random_packed
 from lfm2chat.engine.rates import RateTrial
 from lfm2chat.engine.trial import fastest_kernels
 from lfm2chat.paths import Paths
-from lfm2chat.runtime.bench import BenchPlan, bench_machine, bench_random, with_precision
+from lfm2chat.runtime.bench import BenchPlan, bench_machine, bench_random
 from lfm2chat.settings import Settings
 from lfm2chat.spec.installation import processor_name
 from lfm2chat.spec.rates import PROMPT_TOKENS
@@ -65,7 +65,7 @@ def measure_memory(
         peaks: dict[tuple[str, str], float] = {}
         for size in models:
             for precision in precisions:
-                done = bench_random(size, with_precision(settings, precision), plan, paths)
+                done = bench_random(size, settings.with_precision(precision), plan, paths)
                 peaks[size, precision] = float(done.peak_bytes or 0)
     return base, peaks
 
