@@ -20,7 +20,7 @@ from lfm2chat.engine.quantize import pack
 from lfm2chat.engine.trial import PLAIN
 from lfm2chat.native import build_hook
 
-compiler = build_hook._compiler()  # noqa: SLF001 - the one that built the library
+compiler = build_hook._compiler()
 pytestmark = pytest.mark.skipif(
     compiler is None or not usable_kernels(), reason="no native kernels were built"
 )
