@@ -1,13 +1,14 @@
 """The rates of this machine: measured on small models of made-up weights, in a few seconds.
 
 In: a precision, a number of threads. Out: :class:`lfm2chat.spec.rates.Rates`, from which the
-speed of every model is foretold. The models have the widths of real ones, few layers, and more
-weights than any processor's cache holds. Two widths tell apart what grows with the weights and
+speed of every model is foretold. The models have the widths of real ones and more weights than any
+processor's cache holds. Two widths tell apart what grows with the weights and
 what does not.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -31,15 +32,28 @@ PAST = 64
 WARM_UP_TOKENS = 32
 
 
-def cut_down_models() -> tuple[Lfm2Config, Lfm2Config]:
-    """The widths of the 350M and of the 1.2B, with about their share of layers with attention.
+KINDS = (CONV, CONV, ATTENTION, CONV, CONV, ATTENTION, CONV, ATTENTION)
+"""About the share of layers with attention that real models have; from the start again."""
 
-    Half the vocabulary, so that the head is as large a part of the weights as it is there.
+VOCABULARY = 4096
+"""Tokens for each layer."""
+
+FEWEST_LAYERS = 3
+"""One of them with attention."""
+
+MODEL_BYTES = 400e6
+"""Of weights in each small model: more than the largest caches hold (260 MB on a server of 2023),
+where decoding would be measured half as fast again as it is from memory.
+"""
+
+
+def cut_down_models(weight_bytes: float) -> tuple[Lfm2Config, Lfm2Config]:
+    """The widths of the 350M and of the 1.2B, with as many layers as make :data:`MODEL_BYTES`.
+
+    ``weight_bytes`` is what a weight of a layer takes. The vocabulary grows with the layers, so that
+    the head is as large a part of the weights as it is there.
     """
-    return (
-        _cut(1024, 16, 4608, (CONV, CONV, ATTENTION, CONV, CONV, ATTENTION, CONV, ATTENTION)),
-        _cut(2048, 32, 8192, (CONV, CONV, ATTENTION, CONV, ATTENTION)),
-    )
+    return (_cut(1024, 16, 4608, weight_bytes), _cut(2048, 32, 8192, weight_bytes))
 
 
 class RateTrial:
@@ -58,7 +72,8 @@ class RateTrial:
         self, precision: str, *, threads: int, models: Sequence[Lfm2Config] | None = None
     ) -> None:
         self.precision = precision
-        self._configs = tuple(models or cut_down_models())
+        weight_bytes, _ = _weight_bytes(precision)
+        self._configs = tuple(models or cut_down_models(weight_bytes))
         self._clocks = [
             Stopwatch(_random_model(config, precision, threads)) for config in self._configs
         ]
@@ -110,25 +125,25 @@ class RateTrial:
         product_s: float = 1.0,
         width_s: float = 0.0,
     ) -> Rates:
-        packed = {precision.value: precision for precision in Precision}.get(self.precision)
-        if packed is not None:
-            layer, head = _bytes_per_weight(packed.bits), _bytes_per_weight(packed.head_bits)
-        else:
-            layer = head = float(DTYPES[self.precision].itemsize)
+        layer, head = _weight_bytes(self.precision)
         return Rates(layer_s, bytes_per_s, product_s, width_s, layer, head, base_bytes)
 
 
-def _cut(hidden: int, heads: int, ff: int, kinds: tuple[str, ...]) -> Lfm2Config:
-    return Lfm2Config(
-        vocab_size=32_768,
-        hidden_size=hidden,
-        intermediate_size=ff,
-        block_auto_adjust_ff_dim=False,
-        num_hidden_layers=len(kinds),
-        num_attention_heads=heads,
-        num_key_value_heads=8,
-        layer_types=kinds,
-    )
+def _cut(hidden: int, heads: int, ff: int, weight_bytes: float) -> Lfm2Config:
+    def config(layers: int) -> Lfm2Config:
+        return Lfm2Config(
+            vocab_size=VOCABULARY * layers,
+            hidden_size=hidden,
+            intermediate_size=ff,
+            block_auto_adjust_ff_dim=False,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=8,
+            layer_types=[KINDS[number % len(KINDS)] for number in range(layers)],
+        )
+
+    eight = config(len(KINDS)).num_parameters * weight_bytes
+    return config(max(FEWEST_LAYERS, math.ceil(MODEL_BYTES / eight * len(KINDS))))
 
 
 def _random_model(config: Lfm2Config, precision: str, threads: int) -> LanguageModel:
@@ -137,6 +152,14 @@ def _random_model(config: Lfm2Config, precision: str, threads: int) -> LanguageM
     packed = random_packed(config, Precision(precision))
     # As a real one, which has tried them for its own shapes.
     return run_packed(packed, threads=threads, kernels=fastest_kernels(packed, threads=threads))
+
+
+def _weight_bytes(precision: str) -> tuple[float, float]:
+    """What a weight of a layer takes, and one of the head."""
+    packed = {one.value: one for one in Precision}.get(precision)
+    if packed is None:
+        return (float(DTYPES[precision].itemsize),) * 2
+    return _bytes_per_weight(packed.bits), _bytes_per_weight(packed.head_bits)
 
 
 def _bytes_per_weight(bits: int) -> float:
