@@ -50,8 +50,8 @@ where decoding would be measured half as fast again as it is from memory.
 def cut_down_models(weight_bytes: float) -> tuple[Lfm2Config, Lfm2Config]:
     """The widths of the 350M and of the 1.2B, with as many layers as make :data:`MODEL_BYTES`.
 
-    ``weight_bytes`` is what a weight of a layer takes. The vocabulary grows with the layers, so that
-    the head is as large a part of the weights as it is there.
+    ``weight_bytes`` is what a weight of a layer takes. The vocabulary grows with the layers: so the
+    head is as large a part of the weights as it is there.
     """
     return (_cut(1024, 16, 4608, weight_bytes), _cut(2048, 32, 8192, weight_bytes))
 
