@@ -47,12 +47,14 @@ namespace LFM2_NAMESPACE {
 // A compiler that may would gather those of a whole loop at its top, where they are more than a
 // processor has in flight: it cost a tenth of the speed on Zen 3. So each stays where it stands.
 #if (defined(LFM2_AVX512) || defined(LFM2_AVX2)) && defined(__GNUC__)
+constexpr bool PREFETCHES = true;
 #define LFM2_PREFETCH(kind) asm volatile(kind " %0" : : "m"(*static_cast<const char*>(p)) : "memory")
 inline void prefetch(const void* p) { LFM2_PREFETCH("prefetcht0"); }
 inline void prefetch_second(const void* p) { LFM2_PREFETCH("prefetcht1"); }
 inline void prefetch_passing(const void* p) { LFM2_PREFETCH("prefetchnta"); }
 #undef LFM2_PREFETCH
 #else
+constexpr bool PREFETCHES = false;
 inline void prefetch(const void*) {}
 inline void prefetch_second(const void*) {}
 inline void prefetch_passing(const void*) {}
