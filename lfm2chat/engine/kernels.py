@@ -20,6 +20,7 @@ import torch
 from lfm2chat.engine.backends.graph import GraphModel
 from lfm2chat.engine.backends.native import NativeModel
 from lfm2chat.engine.backends.native_library import SWITCH, KernelSet, usable_kernels
+from lfm2chat.engine.backends.native_scales import scale_finder
 from lfm2chat.engine.causal_lm import Lfm2ForCausalLM
 from lfm2chat.engine.decoding import LanguageModel
 from lfm2chat.engine.device import choose_dtype
@@ -143,7 +144,12 @@ def open_packed(
             return load_packed(saved, config, precision, fingerprint=fingerprint)
     files = check_weights(opened, config)
     reader = WeightReader(files)
-    packed = pack_model(config, precision, reader, scales=reader.scales, progress=progress)
+    packed = pack_model(
+        *(config, precision, reader),
+        scales=reader.scales,
+        find=scale_finder(),
+        progress=progress,
+    )
     if saved is not None:
         with suppress(WeightsError):
             save_packed(packed, saved, fingerprint=fingerprint)

@@ -21,7 +21,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lfm2chat.engine.quantize import PANEL_ROWS, PackedMatrix, Precision, pack, packed_bytes
+from lfm2chat.engine.quantize import (
+    PANEL_ROWS,
+    PackedMatrix,
+    Precision,
+    ScaleFinder,
+    pack,
+    packed_bytes,
+)
 from lfm2chat.engine.weights import require_finite
 from lfm2chat.errors import NotEnoughMemoryError
 from lfm2chat.spec.config import ATTENTION, Lfm2Config
@@ -134,12 +141,14 @@ def pack_model(
     lookup: Lookup,
     *,
     scales: ScaleLookup = lambda _: None,
+    find: ScaleFinder | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> PackedModel:
     """Round and pack all weights; ``progress`` is told the share that is done, 0 to 1.
 
     One weight at a time is asked for, so little memory is needed beside the result. Where all
-    parts of a matrix with 4 bits have ``scales``, these are taken and none are looked for.
+    parts of a matrix with 4 bits have ``scales``, these are taken and none are looked for; ``find``
+    is as for :func:`lfm2chat.engine.quantize.pack`.
 
     Raises:
         WeightsError: A weight holds NaN or an infinity. Rounding, and the kernels, would hide
@@ -156,7 +165,8 @@ def pack_model(
             place.copy_(numbers.view(torch.uint8))
         else:
             weight = _joined(section, [_finite(lookup, name) for name in section.sources])
-            pack(weight, section.bits, scales=_known_scales(section, scales), out=place)
+            known = _known_scales(section, scales)
+            pack(weight, section.bits, scales=known, out=place, find=find)
         progress((at + section.nbytes) / total)
     return PackedModel(config, precision, buffer)
 

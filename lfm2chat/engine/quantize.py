@@ -102,8 +102,17 @@ def block_bytes(bits: int) -> int:
     return PANEL_ROWS * BLOCK_COLUMNS * bits // 8 + scales * (1 if bits == 4 else 2)
 
 
+ScaleFinder = Callable[[Tensor, int, Tensor | None], Tensor]
+"""What finds the scales of groups: :func:`best_scales`, or what gives the same faster."""
+
+
 def pack(
-    weight: Tensor, bits: int, *, scales: Tensor | None = None, out: Tensor | None = None
+    weight: Tensor,
+    bits: int,
+    *,
+    scales: Tensor | None = None,
+    out: Tensor | None = None,
+    find: ScaleFinder | None = None,
 ) -> PackedMatrix:
     """Round and pack ``weight`` (N, K), any floating dtype, on the CPU.
 
@@ -113,6 +122,7 @@ def pack(
         scales: (N, K / 32) float32, with 4 bits only: the numbers are known to be such multiples
             from -8 to 7 of these. No scale is looked for then, which is most of the work.
         out: Uint8 of :func:`packed_bytes` to write into; None allocates.
+        find: What finds the scales of 4 and 6 bits; None takes :func:`best_scales`.
     """
     rows, columns = weight.shape
     data = torch.empty(packed_bytes(rows, columns, bits), dtype=torch.uint8) if out is None else out
@@ -123,7 +133,7 @@ def pack(
         panels = _round_up(some.shape[0], PANEL_ROWS) // PANEL_ROWS
         at = first // PANEL_ROWS * panel_bytes
         known = None if scales is None else scales[first : first + ROWS_AT_ONCE]
-        data[at : at + panels * panel_bytes] = _pack_rows(some, bits, known)
+        data[at : at + panels * panel_bytes] = _pack_rows(some, bits, known, find or best_scales)
 
     # Threads of ours, each with torch on one.
     with one_thread() as threads, ThreadPoolExecutor(threads) as pool:
@@ -153,7 +163,7 @@ def unpack(matrix: PackedMatrix) -> Tensor:
 
 
 def to_levels(
-    groups: Tensor, bits: int, known: Tensor | None = None
+    groups: Tensor, bits: int, known: Tensor | None, find: ScaleFinder
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """(N, groups, group) float32 to whole numbers of that shape, and scales (N, groups, 1).
 
@@ -166,39 +176,48 @@ def to_levels(
         scales = (groups.abs().amax(dim=-1, keepdim=True) / 127).to(torch.bfloat16)
         return _levels(groups, scales.to(torch.float32), -127, 127), scales, None
     if bits == 6:
-        scales = _best_scales(groups, bits, _rounded_to_bf16)
+        scales = find(groups, bits, None)
         return _levels(groups, scales, -32, 31), scales.to(torch.bfloat16), None
     # The largest number of a row has a scale that reaches it; a scale that is known is reached.
     reach, most = (groups, 7 * LARGEST_SHARE) if known is None else (known, LARGEST_SHARE)
     bases = reach.abs().amax(dim=(1, 2), keepdim=True) / most
-
-    def kept(wanted: Tensor) -> Tensor:
-        return _from_bytes(_to_bytes(wanted, bases)) * bases
-
-    scales = _best_scales(groups, bits, kept) if known is None else kept(known)
+    scales = find(groups, bits, bases) if known is None else _kept(known, bases)
     return _levels(groups, scales, -8, 7), _to_bytes(scales, bases), bases
 
 
-def _best_scales(groups: Tensor, bits: int, kept: Callable[[Tensor], Tensor]) -> Tensor:
-    """The scales (..., 1), float32, that leave the least squared error of those that were tried.
+def scale_factors(bits: int) -> list[float]:
+    """What the largest number of a group is multiplied by for its scale, try by try."""
+    # The levels reach further down than up, so the largest number stands at either end.
+    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return [shrink / end for end in ends for shrink in SHRINKS[bits]]
 
-    ``kept`` gives a scale as it comes back from where it is kept.
+
+def best_scales(groups: Tensor, bits: int, bases: Tensor | None) -> Tensor:
+    """The scales (N, groups, 1), float32, that leave the least squared error of those tried.
+
+    ``groups`` (N, groups, group) are float32; ``bases`` (N, 1, 1) what scales of 4 bits are kept
+    as shares of, None with 6 bits.
     """
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     largest = groups.gather(-1, groups.abs().argmax(dim=-1, keepdim=True))
     best_error = torch.full_like(largest, torch.inf)
     best = torch.zeros_like(largest)
-    # The levels reach further down than up, so the largest number stands at either end.
-    for end in (low, high):
-        for shrink in SHRINKS[bits]:
-            wanted = largest * (shrink / end)
-            scales = kept(_fit(groups, _levels(groups, wanted, low, high), wanted))
-            error = (groups - _levels(groups, scales, low, high) * scales).pow(2)
-            total = error.sum(-1, keepdim=True)
-            better = total < best_error
-            best_error = torch.where(better, total, best_error)
-            best = torch.where(better, scales, best)
+    for factor in scale_factors(bits):
+        wanted = largest * factor
+        scales = _kept(_fit(groups, _levels(groups, wanted, low, high), wanted), bases)
+        error = (groups - _levels(groups, scales, low, high) * scales).pow(2)
+        total = error.sum(-1, keepdim=True)
+        better = total < best_error
+        best_error = torch.where(better, total, best_error)
+        best = torch.where(better, scales, best)
     return best
+
+
+def _kept(scales: Tensor, bases: Tensor | None) -> Tensor:
+    """Scales as they come back from where they are kept: from bf16, or as shares of ``bases``."""
+    if bases is None:
+        return scales.to(torch.bfloat16).to(torch.float32)
+    return _from_bytes(_to_bytes(scales, bases)) * bases
 
 
 def _levels(groups: Tensor, scales: Tensor, low: int, high: int) -> Tensor:
@@ -210,10 +229,6 @@ def _fit(groups: Tensor, levels: Tensor, scales: Tensor) -> Tensor:
     """The scales that leave the least squared error with ``levels``."""
     norm = levels.pow(2).sum(-1, keepdim=True)
     return torch.where(norm > 0, (groups * levels).sum(-1, keepdim=True) / norm, scales)
-
-
-def _rounded_to_bf16(scales: Tensor) -> Tensor:
-    return scales.to(torch.bfloat16).to(torch.float32)
 
 
 def _to_bytes(scales: Tensor, bases: Tensor) -> Tensor:
@@ -232,7 +247,7 @@ def _from_bytes(kept: Tensor) -> Tensor:
     return torch.where(wide >= 128, -1.0, 1.0) * magnitude.view(torch.float32)
 
 
-def _pack_rows(weight: Tensor, bits: int, known: Tensor | None = None) -> Tensor:
+def _pack_rows(weight: Tensor, bits: int, known: Tensor | None, find: ScaleFinder) -> Tensor:
     """(n, K) float32 to the bytes of its panels; ``known`` are its scales, (n, K / group)."""
     group = group_columns(bits)
     n, columns = weight.shape
@@ -244,7 +259,7 @@ def _pack_rows(weight: Tensor, bits: int, known: Tensor | None = None) -> Tensor
     panels, blocks = rows // PANEL_ROWS, width // BLOCK_COLUMNS
     groups = weight.view(rows, width // group, group)
     known = None if known is None else known.view(rows, -1, 1)
-    levels, scales, bases = to_levels(groups, bits, known)
+    levels, scales, bases = to_levels(groups, bits, known, find)
     unsigned = (levels + 2 ** (bits - 1)).to(torch.uint8)
     steps = _fold(unsigned.view(panels, PANEL_ROWS, blocks, BLOCK_COLUMNS // 4, 4), bits)
     cells = steps.permute(0, 2, 3, 1, 4).reshape(panels, blocks, -1)

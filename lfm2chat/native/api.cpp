@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr int32_t ABI = 6;
+constexpr int32_t ABI = 7;
 
 const lfm2::Kernels* kernels(int32_t kind, bool* usable) {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -161,6 +161,15 @@ int32_t lfm2_product(const lfm2::Matrix* matrix, const float* x, int32_t rows, i
   const lfm2::Kernels* table = kernels(kind, &usable);
   if (!usable) return UNUSABLE;
   return guarded([&] { return product(*matrix, x, rows, columns, out, threads, table); });
+}
+
+int32_t lfm2_best_scales(const lfm2::Groups* from, const float* factors, int32_t count, float* out,
+                         int32_t kind) {
+  bool usable = false;
+  const lfm2::Kernels* table = kernels(kind, &usable);
+  if (!usable) return UNUSABLE;
+  table->best_scales(*from, factors, count, out);
+  return 0;
 }
 
 double lfm2_read_seconds(const uint8_t* data, int64_t bytes, int32_t threads, int32_t kind) {

@@ -73,6 +73,10 @@ LFM2_EXPORT int32_t lfm2_forward(void* model, int32_t sequences, const lfm2_sequ
 LFM2_EXPORT int32_t lfm2_product(const lfm2::Matrix* matrix, const float* x, int32_t rows,
                                  int32_t columns, float* out, int32_t threads, int32_t kind);
 
+// The best scale of each group: see lfm2::Kernels.
+LFM2_EXPORT int32_t lfm2_best_scales(const lfm2::Groups* from, const float* factors, int32_t count,
+                                     float* out, int32_t kind);
+
 // Seconds that `threads` threads take to read `bytes` once, claiming `piece` bytes at a time.
 LFM2_EXPORT double lfm2_read_seconds(const uint8_t* data, int64_t bytes, int32_t threads,
                                      int32_t kind);

@@ -99,6 +99,17 @@ struct ConvRow {
   int32_t n;
 };
 
+// Groups of weights that wait for their scales.
+struct Groups {
+  const float* numbers;       // (count, group)
+  const float* bases;         // one for each `groups_of_a_base`, with 4 bits; else null
+  int64_t count;
+  int64_t groups_of_a_base;
+  int32_t group;              // at most MOST_IN_A_GROUP
+  int32_t bits;
+};
+constexpr int MOST_IN_A_GROUP = 64;
+
 struct Kernels {
   const char* name;
   // (rows, n) floats, each row to a root mean square of 1 and times `weight`; into `out`.
@@ -121,6 +132,9 @@ struct Kernels {
   void (*embed)(const Matrix& m, int row, float* out, int n);
   // `scratch` is attention_scratch(unit) floats.
   void (*attend)(const AttentionUnit& unit, float* scratch);
+  // The best scale of each group, (from.count,), of `count` that are tried: the largest number times
+  // one of the factors, and then by least squares.
+  void (*best_scales)(const Groups& from, const float* factors, int count, float* out);
   // A sum over all numbers and the weights of one plain read of `bytes`: for measuring bandwidth.
   uint64_t (*read)(const uint8_t* data, size_t bytes);
 };

@@ -4,10 +4,11 @@
 #include "kernels.h"
 #include "simd.h"
 #include "tiles_none.h"
-// These first: the three are written in their terms.
+// These first: they are written in their terms.
 #include "attention.inc"
 #include "product.inc"
 #include "rows.inc"
+#include "scales.inc"
 #include "table.inc"
 
 namespace lfm2 {

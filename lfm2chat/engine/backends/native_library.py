@@ -22,7 +22,7 @@ from torch import Tensor
 from lfm2chat.engine.quantize import PackedMatrix
 from lfm2chat.spec.installation import package_version
 
-ABI = 6
+ABI = 7
 SWITCH = "LFM2CHAT_KERNELS"
 """Environment variable: ``torch`` leaves the native kernels out, a name takes those alone."""
 
@@ -110,6 +110,19 @@ class Sequence(Structure):
     )
 
 
+class Groups(Structure):
+    """``lfm2::Groups``."""
+
+    _fields_ = (
+        ("numbers", c_void_p),
+        ("bases", c_void_p),
+        ("count", c_int64),
+        ("groups_of_a_base", c_int64),
+        ("group", c_int32),
+        ("bits", c_int32),
+    )
+
+
 BeforeLayerFunction = ctypes.CFUNCTYPE(c_int32)
 
 
@@ -173,6 +186,8 @@ def library() -> ctypes.CDLL | None:
         *(POINTER(Matrix), c_void_p, c_int32, c_int32, c_void_p, c_int32, c_int32),
     )
     loaded.lfm2_product.restype = c_int32
+    loaded.lfm2_best_scales.argtypes = (POINTER(Groups), c_void_p, c_int32, c_void_p, c_int32)
+    loaded.lfm2_best_scales.restype = c_int32
     loaded.lfm2_read_seconds.argtypes = (c_void_p, c_int64, c_int32, c_int32)
     loaded.lfm2_read_seconds.restype = c_double
     return loaded
