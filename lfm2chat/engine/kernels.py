@@ -112,6 +112,7 @@ def open_packed(
     *,
     saved: Path | None = None,
     fingerprint: str = "",
+    write: bool = True,
     progress: Callable[[float], None] = lambda _: None,
 ) -> PackedModel:
     """The model in ``folder`` in ``precision``: read from ``saved``, or packed and saved there.
@@ -123,6 +124,7 @@ def open_packed(
         precision: Of the layers' weights.
         saved: The file to keep the packed model in; None keeps it nowhere.
         fingerprint: Names the weights in ``folder``; ``saved`` is used for the same one only.
+        write: Whether ``saved`` may be written; otherwise it is only read.
         progress: Told the share that is packed, 0 to 1; not called where nothing is packed.
 
     Raises:
@@ -150,7 +152,7 @@ def open_packed(
         find=scale_finder(),
         progress=progress,
     )
-    if saved is not None:
+    if saved is not None and write:
         with suppress(WeightsError):
             save_packed(packed, saved, fingerprint=fingerprint)
     return packed
@@ -162,13 +164,14 @@ def run_packed(
     threads: int,
     kernels: KernelSet | None = None,
     trials: Path | None = None,
+    write: bool = True,
 ) -> NativeModel | Lfm2ForCausalLM:
     """``packed`` ready to run: by ``kernels``, or the best that there are.
 
-    ``trials`` is the file with what was tried on this machine: see
-    :func:`lfm2chat.engine.trial.choose_kernels`.
+    ``trials`` is the file with what was tried on this machine, and ``write`` whether a new trial is
+    kept there: see :func:`lfm2chat.engine.trial.choose_kernels`.
     """
-    chosen = kernels or choose_kernels(packed, threads=threads, kept=trials)
+    chosen = kernels or choose_kernels(packed, threads=threads, kept=trials, write=write)
     if chosen is not None:
         return NativeModel(packed, threads=threads, kernels=chosen)
     return unpacked_model(packed)

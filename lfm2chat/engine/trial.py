@@ -120,11 +120,14 @@ class KernelTrial:
         )
 
 
-def choose_kernels(packed: PackedModel, *, threads: int, kept: Path | None) -> KernelSet | None:
+def choose_kernels(
+    packed: PackedModel, *, threads: int, kept: Path | None, write: bool = True
+) -> KernelSet | None:
     """The kernels to run ``packed`` with; None where none are usable.
 
     Where several are, those that a trial found the fastest: that in ``kept``, or one made now and
-    kept there. Without ``kept`` nothing is tried, and the first of the library's list is taken.
+    kept there, unless ``write`` is False. Without ``kept`` nothing is tried, and the first of the
+    library's list is taken.
     """
     fast = _fast_kernels()
     if not fast or kept is None or _named(fast):
@@ -134,7 +137,8 @@ def choose_kernels(packed: PackedModel, *, threads: int, kept: Path | None) -> K
     found = next((trial for trial in reversed(trials) if trial.answers(wanted)), None)
     if found is None:
         found = try_kernels(packed, fast, threads=threads)
-        _save([*(old for old in trials if not old.answers(found)), found][-MAX_TRIALS:], kept)
+        if write:
+            _save([*(old for old in trials if not old.answers(found)), found][-MAX_TRIALS:], kept)
     chosen = next((kernels for kernels in fast if kernels.name == found.chosen), fast[0])
     return replace(chosen, ahead=found.ahead)
 

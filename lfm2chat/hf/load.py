@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lfm2chat.chat.turns import PromptMessage, Role
 from lfm2chat.errors import UsageError
 from lfm2chat.paths import Paths
-from lfm2chat.runtime.models import resolve_model
+from lfm2chat.runtime.models import packed_place, resolve_model
 from lfm2chat.settings import Settings
 from lfm2chat.spec import SamplingParams
 
@@ -71,6 +71,8 @@ class ChatModel:
 def load(model: str = "guide", *, device: str = "auto", precision: str = "auto") -> ChatModel:
     """Load ``guide``, a model on disk by its name or repository, or a folder. Never downloads.
 
+    Packed weights and kernel trials that the application has kept are used; none are written.
+
     Raises:
         ModelNotFoundError: No such model; the message says where it was looked for.
         ModelError: The folder is broken or holds no LFM2.
@@ -78,8 +80,15 @@ def load(model: str = "guide", *, device: str = "auto", precision: str = "auto")
     """
     from lfm2chat.runtime.loaded import load_model  # torch
 
-    entry = resolve_model(model, Paths.from_environment().models)
-    return ChatModel(load_model(entry, Settings().changed(device=device, precision=precision)))
+    paths = Paths.from_environment()
+    entry = resolve_model(model, paths.models)
+    loaded = load_model(
+        *(entry, Settings().changed(device=device, precision=precision)),
+        packed_in=packed_place(entry, paths.packed),
+        kernel_trials=paths.kernels,
+        write=False,
+    )
+    return ChatModel(loaded)
 
 
 def _prompt_message(message: Mapping[str, str]) -> PromptMessage:

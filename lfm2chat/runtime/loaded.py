@@ -123,14 +123,15 @@ def load_model(
     *,
     packed_in: Path | None = None,
     kernel_trials: Path | None = None,
+    write: bool = True,
     progress: Callable[[float], None] = lambda _: None,
 ) -> LoadedModel:
     """``entry`` in memory.
 
     ``packed_in`` is the folder to keep its packed weights in, for the precisions that need that;
     None packs them anew each time. ``kernel_trials`` is the file with what was tried on this
-    machine; None tries nothing. ``progress`` is told the share that is packed, from 0 to 1, where
-    weights are packed.
+    machine; None tries nothing. With ``write`` False both are only read. ``progress`` is told the
+    share that is packed, from 0 to 1, where weights are packed.
 
     Raises:
         ModelError: The folder is broken or holds no LFM2; the message says what and where.
@@ -153,6 +154,7 @@ def load_model(
         fingerprint=weights,
         packed_in=packed_in,
         kernel_trials=kernel_trials,
+        write=write,
         progress=progress,
     )
     return LoadedModel(
@@ -255,6 +257,7 @@ def _run(
     fingerprint: str,
     packed_in: Path | None,
     kernel_trials: Path | None,
+    write: bool,
     progress: Callable[[float], None],
 ) -> _Running:
     device = choose_device(settings.device)
@@ -270,13 +273,17 @@ def _run(
         name = str(plain.dtype).removeprefix("torch.")
         running = run_plain(plain)
         return _Running(running, name, kernels_of(running), threads)
-    saved = _packed_file(packed_in, fingerprint, precision)
+    saved = _packed_file(packed_in, fingerprint, precision, write=write)
     packed = open_packed(
-        folder, precision, saved=saved, fingerprint=fingerprint, progress=by_percent(progress)
+        *(folder, precision),
+        saved=saved,
+        fingerprint=fingerprint,
+        write=write,
+        progress=by_percent(progress),
     )
-    if saved is not None:
+    if saved is not None and write:
         _note_use(saved)
-    model = run_packed(packed, threads=threads, trials=kernel_trials)
+    model = run_packed(packed, threads=threads, trials=kernel_trials, write=write)
     if not isinstance(model, Lfm2ForCausalLM):
         # All that torch does now is drawing tokens: a second thread of its own would only turn
         # idly beside those of the kernels.
@@ -284,11 +291,14 @@ def _run(
     return _Running(model, precision.value, kernels_of(model), threads)
 
 
-def _packed_file(folder: Path | None, fingerprint: str, precision: Precision) -> Path | None:
+def _packed_file(
+    folder: Path | None, fingerprint: str, precision: Precision, *, write: bool
+) -> Path | None:
     if folder is None:
         return None
     try:
-        folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+        if write:
+            folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
     except OSError:
         return None
     return folder / f"{fingerprint[:16]}-{precision.value}.packed"
