@@ -1,7 +1,7 @@
-"""The rates of this machine: measured on small models of made-up weights, in a few seconds.
+"""The rates of this machine: measured on small models of made-up weights.
 
 In: a precision, a number of threads. Out: :class:`lfm2chat.spec.rates.Rates`, from which the
-speed of every model is foretold. The models have the widths of real ones and more weights than any
+speed of every model is foretold. The models have the widths of real ones and more weights than a
 processor's cache holds. Two widths tell apart what grows with the weights and
 what does not.
 """
@@ -42,8 +42,8 @@ FEWEST_LAYERS = 3
 """One of them with attention."""
 
 MODEL_BYTES = 400e6
-"""Of weights in each small model: more than the largest caches hold (260 MB on a server of 2023),
-where decoding would be measured half as fast again as it is from memory.
+"""Of weights in each small model: more than a few threads find in a cache (260 MB on a server of
+2023), where decoding would be measured a fifth too fast.
 """
 
 
@@ -65,7 +65,8 @@ class RateTrial:
         models: Others than :func:`cut_down_models`, of two different shapes.
 
     Raises:
-        NotEnoughMemoryError: They do not fit into the memory that is free (about 1 GB).
+        NotEnoughMemoryError: They do not fit into the memory that is free (about 1 GB; 1.5 in
+            float32).
     """
 
     def __init__(

@@ -9,37 +9,38 @@ namespace {
 
 constexpr int32_t ABI = 7;
 
-const lfm2::Kernels* kernels(int32_t kind, bool* usable) {
+// One kind of processor. Its table is made in a file that is compiled for such processors alone, so
+// nothing there may be called elsewhere: not even to ask for a name.
+struct Kind {
+  const char* name;
+  bool usable;
+  const lfm2::Kernels* (*table)();
+};
+
+Kind kind_of(int32_t number) {
 #if defined(__x86_64__) || defined(_M_X64)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-  switch (kind) {
-    case 0:
-      *usable = avx512 && lfm2::tiles_ready();
-      return lfm2::kernels_amx();
-    case 1:
-      *usable = avx512;
-      return lfm2::kernels_avx512();
-    case 2:
-      *usable = avx2 && __builtin_cpu_supports("avxvnni");
-      return lfm2::kernels_avxvnni();
-    case 3:
-      *usable = avx2;
-      return lfm2::kernels_avx2();
-    case 4:
-      *usable = true;
-      return lfm2::kernels_plain();
+  switch (number) {
+    case 0: return {"amx", avx512 && lfm2::tiles_ready(), lfm2::kernels_amx};
+    case 1: return {"avx512", avx512, lfm2::kernels_avx512};
+    case 2: return {"avxvnni", avx2 && __builtin_cpu_supports("avxvnni"), lfm2::kernels_avxvnni};
+    case 3: return {"avx2", avx2, lfm2::kernels_avx2};
+    case 4: return {"plain", true, lfm2::kernels_plain};
   }
 #else
-  if (kind == 0) {
-    *usable = true;
-    return lfm2::kernels_plain();
-  }
+  if (number == 0) return {"plain", true, lfm2::kernels_plain};
 #endif
-  return nullptr;
+  return {nullptr, false, nullptr};
+}
+
+// Null where this processor is not of that kind.
+const lfm2::Kernels* kernels(int32_t number) {
+  const Kind kind = kind_of(number);
+  return kind.usable ? kind.table() : nullptr;
 }
 
 struct Product {
@@ -127,16 +128,14 @@ extern "C" {
 int32_t lfm2_abi(void) { return ABI; }
 
 const char* lfm2_kernels(int32_t kind, int32_t* usable) {
-  bool fits = false;
-  const lfm2::Kernels* table = kernels(kind, &fits);
-  *usable = fits;
-  return table == nullptr ? nullptr : table->name;
+  const Kind own = kind_of(kind);
+  *usable = own.usable;
+  return own.name;
 }
 
 void* lfm2_open(const lfm2_config* config, int32_t threads, int32_t kind) {
-  bool usable = false;
-  const lfm2::Kernels* table = kernels(kind, &usable);
-  if (!usable) return nullptr;
+  const lfm2::Kernels* table = kernels(kind);
+  if (table == nullptr) return nullptr;
   try {
     return new lfm2::Model(*config, table, threads);
   } catch (const std::exception&) {
@@ -157,25 +156,22 @@ int32_t lfm2_forward(void* model, int32_t sequences, const lfm2_sequence* sequen
 
 int32_t lfm2_product(const lfm2::Matrix* matrix, const float* x, int32_t rows, int32_t columns,
                      float* out, int32_t threads, int32_t kind) {
-  bool usable = false;
-  const lfm2::Kernels* table = kernels(kind, &usable);
-  if (!usable) return UNUSABLE;
+  const lfm2::Kernels* table = kernels(kind);
+  if (table == nullptr) return UNUSABLE;
   return guarded([&] { return product(*matrix, x, rows, columns, out, threads, table); });
 }
 
 int32_t lfm2_best_scales(const lfm2::Groups* from, const float* factors, int32_t count, float* out,
                          int32_t kind) {
-  bool usable = false;
-  const lfm2::Kernels* table = kernels(kind, &usable);
-  if (!usable) return UNUSABLE;
+  const lfm2::Kernels* table = kernels(kind);
+  if (table == nullptr) return UNUSABLE;
   table->best_scales(*from, factors, count, out);
   return 0;
 }
 
 double lfm2_read_seconds(const uint8_t* data, int64_t bytes, int32_t threads, int32_t kind) {
-  bool usable = false;
-  const lfm2::Kernels* table = kernels(kind, &usable);
-  if (!usable) return UNUSABLE;
+  const lfm2::Kernels* table = kernels(kind);
+  if (table == nullptr) return UNUSABLE;
   return guarded([&] { return read_seconds(data, bytes, threads, table); });
 }
 }

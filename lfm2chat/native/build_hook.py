@@ -38,7 +38,10 @@ X86_KERNELS: dict[str, tuple[str, ...]] = {
     "kernels_plain.cpp": (),
 }
 WITHOUT = {"kernels_amx.cpp": ("-DLFM2_NO_TILES",)}
-"""What a file is compiled with where the compiler is too old for its instructions."""
+"""What a file is compiled with where the assembler is too old for its instructions."""
+
+TOO_OLD = (b"no such instruction", b"invalid instruction mnemonic", b"unknown mnemonic")
+"""What such an assembler says."""
 
 OTHER_KERNELS: dict[str, tuple[str, ...]] = {"kernels_plain.cpp": ()}
 
@@ -94,8 +97,8 @@ def _objects(
         command = [*compiler, *FLAGS, *flags, "-c", str(FOLDER / name), "-o", str(out)]
         try:
             _run(command)
-        except subprocess.CalledProcessError:
-            if name not in WITHOUT:
+        except subprocess.CalledProcessError as error:
+            if name not in WITHOUT or not any(words in error.stderr for words in TOO_OLD):
                 raise
             _run([*command, *WITHOUT[name]])
         return str(out)

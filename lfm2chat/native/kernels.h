@@ -34,8 +34,8 @@ struct Matrix {
 // differs by a third, and from one generation of processors to the next.
 enum Ahead : int32_t { NOTHING = 0, NEAR = 1, SHORT = 2, LONG = 3, PASSING = 4 };
 
-constexpr int scale_bytes(int bits) { return bits == 4 ? 1 : 2; }
-constexpr size_t level_bytes(int bits) { return size_t{PANEL_ROWS} * BLOCK_COLUMNS * bits / 8; }
+static constexpr int scale_bytes(int bits) { return bits == 4 ? 1 : 2; }
+static constexpr size_t level_bytes(int bits) { return size_t{PANEL_ROWS} * BLOCK_COLUMNS * bits / 8; }
 static inline size_t front_bytes(const Matrix& m) {
   return m.bits == 4 ? PANEL_ROWS * sizeof(float) : 0;
 }
@@ -111,7 +111,6 @@ struct Groups {
 constexpr int MOST_IN_A_GROUP = 64;
 
 struct Kernels {
-  const char* name;
   // (rows, n) floats, each row to a root mean square of 1 and times `weight`; into `out`.
   void (*norm)(const float* x, const float* weight, float* out, int n, float eps);
   // One row of n floats to 8 bits in groups; `bits` is that of the weights it will meet.
@@ -155,8 +154,10 @@ static inline size_t sum_floats(int rows) {
   return size_t(rows < MOST_ROWS_AT_ONCE ? rows : MOST_ROWS_AT_ONCE) * PANEL_ROWS;
 }
 
+// Each is compiled for its kind of processor, and may be called on such ones only; tiles_ready, which
+// says whether there are tiles for kernels_amx, wherever kernels_avx512 may be.
 extern const Kernels* kernels_amx();
-extern bool tiles_ready();  // whether the processor and the system let kernels_amx run
+extern bool tiles_ready();
 extern const Kernels* kernels_avx512();
 extern const Kernels* kernels_avxvnni();
 extern const Kernels* kernels_avx2();

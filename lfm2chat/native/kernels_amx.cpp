@@ -28,7 +28,6 @@ namespace lfm2 {
 const Kernels* kernels_amx() {
   static const Kernels own = [] {
     Kernels table = *kernels_avx512();
-    table.name = "amx";
     table.product = lfm2_amx::product;
     return table;
   }();

@@ -14,6 +14,6 @@
 
 namespace lfm2 {
 
-const Kernels* kernels_avx2() { return lfm2_avx2::table("avx2"); }
+const Kernels* kernels_avx2() { return &lfm2_avx2::TABLE; }
 
 }  // namespace lfm2

@@ -14,6 +14,6 @@
 
 namespace lfm2 {
 
-const Kernels* kernels_avx512() { return lfm2_avx512::table("avx512"); }
+const Kernels* kernels_avx512() { return &lfm2_avx512::TABLE; }
 
 }  // namespace lfm2

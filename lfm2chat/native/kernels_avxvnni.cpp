@@ -15,6 +15,6 @@
 
 namespace lfm2 {
 
-const Kernels* kernels_avxvnni() { return lfm2_avxvnni::table("avxvnni"); }
+const Kernels* kernels_avxvnni() { return &lfm2_avxvnni::TABLE; }
 
 }  // namespace lfm2

@@ -13,6 +13,6 @@
 
 namespace lfm2 {
 
-const Kernels* kernels_plain() { return lfm2_plain::table("plain"); }
+const Kernels* kernels_plain() { return &lfm2_plain::TABLE; }
 
 }  // namespace lfm2

@@ -128,7 +128,7 @@ def bench_machine(
         warn: Told where the record cannot be kept.
 
     Raises:
-        NotEnoughMemoryError: About 1 GB is not free.
+        NotEnoughMemoryError: About 1 GB is not free, or 1.5 without native kernels.
         Lfm2ChatError: The process that measured failed.
     """
     plan = BenchPlan(rounds=rounds)

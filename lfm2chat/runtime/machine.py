@@ -22,7 +22,7 @@ from lfm2chat.spec.config import Lfm2Config
 from lfm2chat.spec.installation import package_version, processor_name
 from lfm2chat.spec.rates import Foretold, Rates
 
-FORMAT = 1
+FORMAT = 2
 SWITCH = "LFM2CHAT_KERNELS"
 """The environment variable of :mod:`lfm2chat.engine.backends.native_library`."""
 

@@ -84,7 +84,7 @@ def test_a_record_of_another_machine_or_a_broken_one_counts_as_none(changes, mac
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"\xff\x00", b"{}", b'{"format": 2, "machine": {}}', b'{"format": 1}'],
+    [b"", b"{", b"[]", b"\xff\x00", b"{}", b'{"format": 1, "machine": {}}', b'{"format": 2}'],
 )
 def test_a_file_of_another_kind_counts_as_none(content, paths):
     paths.machine.write_bytes(content)
