@@ -117,7 +117,7 @@ def run_child(kind: str, size: str, precision: str) -> None:
         run_app(paths)
         return
     from lfm2chat.runtime import ChatService
-    from lfm2chat.runtime.events import TurnFinished
+    from lfm2chat.runtime.events import ModelLoaded, TurnFinished
     from lfm2chat.settings import read_settings
 
     ended = threading.Event()
@@ -127,6 +127,8 @@ def run_child(kind: str, size: str, precision: str) -> None:
         if isinstance(event, TurnFinished):
             seen.append(event)
             ended.set()
+        if isinstance(event, ModelLoaded):
+            print("ready", flush=True)
 
     store = Store.open(paths.store)
     settings = read_settings(paths.config_file)
@@ -159,6 +161,9 @@ class Headless:
             env={**os.environ, "LFM2CHAT_HOME": str(home)},
             text=True,
         )
+        # Until its kernels were tried: the other side's start must not disturb that.
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
 
     def turn(self) -> float:
         """Write one answer; its rate."""

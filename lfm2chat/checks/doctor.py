@@ -129,7 +129,8 @@ def _trial(trial: KernelTrial) -> tuple[str, str]:
         for time in trial.times
     )
     kind = f"{trial.weights / 1e6:,.0f} M in {trial.bits} bits"
+    again = ", beside other programs: will be tried again" if trial.provisional else ""
     return kind, (
-        f"{trial.chosen}, on {trial.threads} threads, tried {trial.tried_at[:10]}"
+        f"{trial.chosen}, on {trial.threads} threads, tried {trial.tried_at[:10]}{again}"
         f" (one token, and 64 read: {times})"
     )

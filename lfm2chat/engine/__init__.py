@@ -40,7 +40,7 @@ from lfm2chat.engine.places import CacheMark, CacheSegment
 from lfm2chat.engine.quantize import Precision
 from lfm2chat.engine.sampling import Sampler
 from lfm2chat.engine.speculate import PassCosts, PromptLookup, Reader
-from lfm2chat.engine.trial import KernelTrial, read_trials
+from lfm2chat.engine.trial_file import KernelTrial, read_trials
 from lfm2chat.engine.weights import require_finite_scores
 
 __all__ = [

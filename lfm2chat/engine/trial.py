@@ -5,54 +5,46 @@ Newer instructions are not always faster (a processor may slow down for wide one
 name only), so each set that runs here multiplies the model's weights, cold as in use, by random
 activations: one row, as in decoding, and 64, as in reading a prompt; then the fastest decodes some
 tokens with each way of reading weights ahead (:mod:`lfm2chat.engine.ahead`). What was found is kept
-with everything that it depends on; a file that is broken, or of another format, counts as empty.
+with everything that it depends on: :mod:`lfm2chat.engine.trial_file`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from lfm2chat.engine.ahead import fastest_ahead
 from lfm2chat.engine.backends.native_library import (
-    COMMON_AHEAD,
     SWITCH,
-    Ahead,
     KernelSet,
     library,
     library_version,
     matrix_of,
     usable_kernels,
 )
-from lfm2chat.engine.files import new_file
+from lfm2chat.engine.disturbance import Watch
 from lfm2chat.engine.packed import PackedModel
 from lfm2chat.engine.quantize import PANEL_ROWS, PackedMatrix, packed_bytes
-from lfm2chat.errors import ConfigError
-from lfm2chat.modelfiles.strictjson import read_json
+from lfm2chat.engine.trial_file import (
+    PROMPT_ROWS,
+    KernelTime,
+    KernelTrial,
+    read_trials,
+    save_trials,
+)
 from lfm2chat.spec.installation import processor_name
 
-FORMAT = 4
-MAX_TRIALS = 64
-"""Trials that are kept, the latest."""
-
 REPETITIONS = 4
-PROMPT_ROWS = 64
 MOST_WEIGHTS = {1: 2**23, PROMPT_ROWS: 2**20}
 """How much of one matrix is multiplied, by rows of activations; the rest is reckoned."""
-
-TURN_READ, TURN_WRITTEN = 256, 64
-"""Tokens of the turn that the sets are compared by."""
 
 WORTH = 1.03
 """A set that is listed earlier is taken unless another is so much faster, and in every try: what
@@ -63,71 +55,14 @@ PLAIN = "plain"
 """The set without any special instructions, ten times as slow: tried only where it is alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelTime:
-    """One set of kernels: seconds to decode one token, and to read 64, with a model's matrices."""
-
-    name: str
-    decode_s: float
-    read_64_s: float
-
-    @property
-    def turn_s(self) -> float:
-        """Seconds that a turn would take."""
-        return TURN_READ / PROMPT_ROWS * self.read_64_s + TURN_WRITTEN * self.decode_s
-
-
-@dataclass(frozen=True, slots=True)
-class KernelTrial:
-    """What was chosen for one kind of model, when, and why.
-
-    Attributes:
-        chosen: The name of the set.
-        ahead: How it reads matrices of each number of bits.
-        tried_at: ISO 8601, in UTC.
-        times: Of each set that was tried, in the library's order.
-        processor: The name of the processor.
-        library: The version of the kernels.
-        threads: How many worked.
-        shapes: Each kind of matrix, as rows, columns, bits and how many of it the model has.
-    """
-
-    chosen: str
-    ahead: tuple[tuple[int, Ahead], ...]
-    tried_at: str
-    times: tuple[KernelTime, ...]
-    processor: str
-    library: str
-    threads: int
-    shapes: tuple[tuple[int, int, int, int], ...]
-
-    @property
-    def weights(self) -> int:
-        """Numbers that one token meets, in layers and head."""
-        return sum(rows * columns * count for rows, columns, _, count in self.shapes)
-
-    @property
-    def bits(self) -> int:
-        """Bits of a weight in the layers."""
-        return min(bits for _, _, bits, _ in self.shapes)
-
-    def answers(self, other: KernelTrial) -> bool:
-        """Whether it is about the same machine, kernels and matrices as ``other``."""
-        names = {time.name for time in self.times}
-        return names == {time.name for time in other.times} and all(
-            getattr(self, field) == getattr(other, field)
-            for field in ("processor", "library", "threads", "shapes")
-        )
-
-
 def choose_kernels(
     packed: PackedModel, *, threads: int, kept: Path | None, write: bool = True
 ) -> KernelSet | None:
     """The kernels to run ``packed`` with; None where none are usable.
 
     Where several are, those that a trial found the fastest: that in ``kept``, or one made now and
-    kept there, unless ``write`` is False. Without ``kept`` nothing is tried, and the first of the
-    library's list is taken.
+    kept there, unless ``write`` is False. One that other programs disturbed is made again the next
+    time. Without ``kept`` nothing is tried, and the first of the library's list is taken.
     """
     fast = _fast_kernels()
     if not fast or kept is None or _named(fast):
@@ -135,10 +70,10 @@ def choose_kernels(
     wanted = _question(packed, threads, fast)
     trials = read_trials(kept)
     found = next((trial for trial in reversed(trials) if trial.answers(wanted)), None)
-    if found is None:
-        found = try_kernels(packed, fast, threads=threads)
+    if found is None or found.provisional:
+        found = _try_again(packed, fast, threads, found)
         if write:
-            _save([*(old for old in trials if not old.answers(found)), found][-MAX_TRIALS:], kept)
+            save_trials([*(old for old in trials if not old.answers(found)), found], kept)
     chosen = next((kernels for kernels in fast if kernels.name == found.chosen), fast[0])
     return replace(chosen, ahead=found.ahead)
 
@@ -188,20 +123,14 @@ def try_kernels(packed: PackedModel, sets: Sequence[KernelSet], *, threads: int)
     )
 
 
-def read_trials(path: Path) -> list[KernelTrial]:
-    """The trials in ``path``, oldest first; none where there is no such file, or a broken one."""
-    try:
-        values = read_json(path)
-    except ConfigError:
-        return []
-    rows = values.get("trials")
-    if values.get("format") != FORMAT or not isinstance(rows, list):
-        return []
-    found = []
-    for row in rows[-MAX_TRIALS:]:
-        with suppress(KeyError, TypeError, ValueError):
-            found.append(_parse(row))
-    return found
+def _try_again(
+    packed: PackedModel, sets: Sequence[KernelSet], threads: int, last: KernelTrial | None
+) -> KernelTrial:
+    """A trial; where it was disturbed, it says which one in a row after ``last``."""
+    watch = Watch(threads)
+    trial = try_kernels(packed, sets, threads=threads)
+    before = 0 if last is None else last.disturbed
+    return replace(trial, disturbed=before + 1 if watch.disturbed() else 0)
 
 
 def _fast_kernels() -> list[KernelSet]:
@@ -212,16 +141,6 @@ def _fast_kernels() -> list[KernelSet]:
 def _named(fast: Sequence[KernelSet]) -> bool:
     """Whether there is nothing to try: the user named a set, or the plain one is alone."""
     return bool(os.environ.get(SWITCH)) or fast[0].name == PLAIN
-
-
-def _save(trials: Sequence[KernelTrial], path: Path) -> None:
-    """Replace ``path`` at once; where it cannot be written, the trial is made again next time."""
-    data = {"format": FORMAT, "trials": [asdict(trial) for trial in trials]}
-    with suppress(OSError), new_file(path) as (file, name):
-        file.write(json.dumps(data, allow_nan=False).encode())
-        file.flush()
-        os.fsync(file.fileno())
-        name.replace(path)
 
 
 def _question(packed: PackedModel, threads: int, sets: Sequence[KernelSet]) -> KernelTrial:
@@ -307,33 +226,3 @@ def _seconds(matrix: PackedMatrix, rows: int, kernels: KernelSet, threads: int) 
     )
     seconds = time.perf_counter() - started
     return math.inf if answer else seconds
-
-
-def _parse(row: Any) -> KernelTrial:
-    """One trial of a file.
-
-    Raises:
-        KeyError, TypeError, ValueError: It is none.
-    """
-    times = tuple(
-        KernelTime(str(one["name"]), _positive(one["decode_s"]), _positive(one["read_64_s"]))
-        for one in row["times"]
-    )
-    shapes = tuple((int(r), int(c), int(bits), int(n)) for r, c, bits, n in row["shapes"])
-    texts = [row[name] for name in ("chosen", "tried_at", "processor", "library")]
-    if not all(isinstance(text, str) for text in texts) or not shapes or not times:
-        raise TypeError("no trial")
-    chosen, tried_at, processor, version = texts
-    datetime.fromisoformat(tried_at)
-    ahead = tuple((int(bits), Ahead(number)) for bits, number in row["ahead"])
-    if {bits for bits, _ in ahead} != set(COMMON_AHEAD):
-        raise ValueError("not one for each number of bits")
-    return KernelTrial(
-        chosen, ahead, tried_at, times, processor, version, int(row["threads"]), shapes
-    )
-
-
-def _positive(number: Any) -> float:
-    if not isinstance(number, int | float) or not 0 < number < math.inf:
-        raise ValueError("no number of seconds")
-    return float(number)

@@ -9,8 +9,10 @@ import pytest
 from lfm2chat.engine import Precision, read_trials, run_packed
 from lfm2chat.engine.backends.native import NativeModel
 from lfm2chat.engine.backends.native_library import COMMON_AHEAD, Ahead, usable_kernels
+from lfm2chat.engine.disturbance import Watch
 from lfm2chat.engine.random_weights import random_packed
-from lfm2chat.engine.trial import PLAIN, KernelTime, choose_kernels, fastest_kernels, try_kernels
+from lfm2chat.engine.trial import PLAIN, choose_kernels, fastest_kernels, try_kernels
+from lfm2chat.engine.trial_file import MOST_DISTURBED, KernelTime
 
 AHEAD = [[8, Ahead.NEAR], [6, Ahead.SHORT], [4, Ahead.LONG]]
 FAST = [kernels for kernels in usable_kernels() if kernels.name != PLAIN]
@@ -31,6 +33,14 @@ def kept(tmp_path):
 def written(path):
     """When the file was written: it is another one each time."""
     return path.stat().st_ino, path.stat().st_mtime_ns
+
+
+@pytest.fixture(autouse=True)
+def others(monkeypatch):
+    """Whether other programs are at work during a trial: none are, whatever this machine does."""
+    at_work = [False]
+    monkeypatch.setattr(Watch, "disturbed", lambda _: at_work[0])
+    return at_work
 
 
 @several
@@ -153,3 +163,38 @@ def test_every_set_that_is_tried_gets_figures(packed):
     assert trial.weights == sum(r * c * n for r, c, _, n in trial.shapes)
     assert trial.answers(replace(trial, chosen="", tried_at=""))
     assert not trial.answers(replace(trial, times=(KernelTime("x", 1.0, 1.0),)))
+
+
+@several
+def test_a_trial_beside_other_programs_is_made_again_until_it_is_left_alone(packed, kept, others):
+    others[0] = True
+    choose_kernels(packed, threads=1, kept=kept)
+    first = written(kept)
+    choose_kernels(packed, threads=1, kept=kept)
+    assert written(kept) != first
+    assert [trial.disturbed for trial in read_trials(kept)] == [2]
+
+    others[0] = False
+    choose_kernels(packed, threads=1, kept=kept)
+    alone = written(kept)
+    assert [trial.disturbed for trial in read_trials(kept)] == [0]
+    others[0] = True
+    choose_kernels(packed, threads=1, kept=kept)
+    assert written(kept) == alone
+
+
+@several
+def test_where_there_are_always_other_programs_the_trials_come_to_an_end(packed, kept, others):
+    others[0] = True
+    marks = []
+    for _ in range(MOST_DISTURBED + 2):
+        choose_kernels(packed, threads=1, kept=kept)
+        marks.append(written(kept))
+    assert len(set(marks)) == MOST_DISTURBED
+    assert len(read_trials(kept)) == 1
+
+
+@several
+def test_a_trial_that_may_not_be_written_leaves_no_file(packed, kept):
+    assert choose_kernels(packed, threads=1, kept=kept, write=False) in FAST
+    assert not kept.exists()
