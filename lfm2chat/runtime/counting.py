@@ -111,6 +111,12 @@ class _Job:
     future: Future[Any]
 
 
+def _leave(future: Future[Any]) -> None:
+    """Answer None to a question that is not worked on, unless who asked has gone."""
+    if future.set_running_or_notify_cancel():
+        future.set_result(None)
+
+
 class PromptCounter:
     """Counts on a thread that starts with the first question. Any thread may ask."""
 
@@ -158,7 +164,7 @@ class PromptCounter:
             jobs, self._jobs = self._jobs, {}
             self._changed.notify()
         for job in jobs.values():
-            job.future.set_result(None)
+            _leave(job.future)
         if self._thread is not None:
             self._thread.join(timeout_s)
 
@@ -179,7 +185,7 @@ class PromptCounter:
                     self._thread.start()
                 self._changed.notify()
         if older is not None:
-            older.future.set_result(None)
+            _leave(older.future)
         return job.future
 
     def _run(self) -> None:
@@ -190,6 +196,9 @@ class PromptCounter:
                     return
                 key = next(iter(self._jobs))
                 job = self._jobs.pop(key)
+            # From here on it cannot be cancelled; before, whoever asked may have gone.
+            if not job.future.set_running_or_notify_cancel():
+                continue
             try:
                 result = job.work(self._asked(job.draft, key))
             except _Superseded:

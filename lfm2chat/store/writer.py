@@ -80,7 +80,8 @@ class StoreWriter:
 
     def submit_when_quiet(self, operation: Operation[Result]) -> Future[Result]:
         """As :meth:`submit`, for what may take long: it waits until nothing was written for
-        ``QUIET_S``. The future is cancelled where the writer closes before.
+        ``QUIET_S``. The future is cancelled where the writer closes before; until it begins,
+        whoever asked may cancel it too.
         """
         future: Future[Result] = Future()
         with self._lock:
@@ -142,14 +143,14 @@ class StoreWriter:
 
     def _next(self) -> _Item | None:
         """What is to be run now; None is the end."""
-        if not self._when_quiet:
-            return self._queue.get()
-        try:
-            return self._queue.get(timeout=QUIET_S)
-        except queue.Empty:
-            operation, future = self._when_quiet.popleft()
-            future.set_running_or_notify_cancel()
-            return operation, future
+        while self._when_quiet:
+            try:
+                return self._queue.get(timeout=QUIET_S)
+            except queue.Empty:
+                operation, future = self._when_quiet.popleft()
+                if future.set_running_or_notify_cancel():
+                    return operation, future
+        return self._queue.get()
 
     def _transaction(self, operation: Operation[Result]) -> Result:
         self._refuse_lost_file()

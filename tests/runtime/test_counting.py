@@ -129,6 +129,32 @@ def test_of_many_questions_the_newest_is_answered(run_service):
     assert results[-1].prompt_tokens == expected.prompt_tokens
 
 
+def test_a_question_that_nobody_waits_for_any_more_ends_nothing(run_service):
+    running = run_service()
+    counted(running, None, "a")
+    tokenizer = running.service._counter._sight[2]
+    begun, go = threading.Event(), threading.Event()
+
+    def held():
+        begun.set()
+        assert go.wait(PATIENCE_S)
+
+    service, plain = running.service, tokenizer.turn_page
+    tokenizer.turn_page = held
+    worked_on = service.count_tokens(None, "the first")
+    assert begun.wait(PATIENCE_S)
+    waiting = service.count_tokens(None, "the second")
+    assert not worked_on.cancel()
+    assert waiting.cancel()
+    superseding = service.count_tokens(None, "the third")
+    tokenizer.turn_page = plain
+    go.set()
+
+    assert superseding.result(PATIENCE_S).prompt_tokens
+    assert service.count_tokens(None, "the fourth").cancel() in (True, False)
+    assert counted(running, None, "the fifth").prompt_tokens
+
+
 def test_an_unknown_model_is_an_error_of_the_future(run_service):
     running = run_service()
     running.service._model_name = "nowhere"

@@ -204,6 +204,15 @@ def test_writes_go_on_at_once_while_work_waits_for_a_quiet_time(store):
     assert not waiting.done()
 
 
+def test_work_that_is_cancelled_while_it_waits_is_not_done_and_ends_nothing(store):
+    done: list[str] = []
+    cancelled = store._writer.submit_when_quiet(lambda _: done.append("cancelled"))
+    assert cancelled.cancel()
+    store._writer.submit_when_quiet(lambda _: done.append("kept")).result(10 * QUIET_S)
+    assert done == ["kept"]
+    store.create_conversation(title="t").result(10 * QUIET_S)
+
+
 def test_closing_cancels_what_waits_for_a_quiet_time(path):
     with Store.open(path) as store:
         waiting = store._writer.submit_when_quiet(lambda _: None)
